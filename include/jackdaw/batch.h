@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef JD_BATCH_H
+#define JD_BATCH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <jackdaw/export.h>
+#include <jackdaw/result.h>
+#include <jackdaw/sync.h>
+#include <jackdaw/time.h>
+
+JD_BEGIN_DECLS
+
+/**
+ * @file
+ * Bounded batches of remote calls: any number of items, a fixed number of calls in flight, results
+ * one at a time in the caller's task.
+ *
+ * A slot is taken before an item is pulled: memory is O(limit), never O(items). A started call is
+ * driven by the runtime, not by the consumer: a slow sink only stops new starts. Every pulled item
+ * ends in exactly one sink or abandon call; nothing of a batch remains when it returns. The order
+ * of acquisition is: own slot, shared semaphore, rate token.
+ */
+typedef struct jd_rate jd_rate; /**< A token bucket, shared between batches. */
+
+/** Gives the next item: 1 an item, 0 the end, < 0 fatal. May suspend. One call at a time. */
+typedef int (*jd_source_fn)(void *ctx, void **ret_item);
+
+/** One attempt of one remote call, in a task of its own. See jd_call_attempt(). */
+typedef jd_result (*jd_call_fn)(void *item, void *ctx);
+
+/**
+ * Takes the outcome of an item, one at a time, in the caller's task. Suspending here is
+ * back-pressure. < 0 is fatal to the batch; the item counts as consumed.
+ */
+typedef int (*jd_sink_fn)(void *item, jd_result r, void *ctx);
+
+#define JD_BATCH_ORDERED (1u << 0)  /**< Results in input order instead of completion order. */
+#define JD_BATCH_FIRST_OK (1u << 1) /**< The first success cancels and joins the rest. */
+#define JD_BATCH_ADAPTIVE (1u << 2) /**< Lower the limit below options.limit when calls time out. */
+
+#define JD_ALL (~0u) /**< errors_max: collect all errors and return 0. */
+
+/* What jd_batch_options.classify returns about a failed attempt. */
+#define JD_RETRY 0 /**< Try again, as far as attempts, deadlines and the retry budget allow. */
+#define JD_FAIL 1  /**< The item has failed. */
+#define JD_STOP 2  /**< Fatal: stop the batch. */
+
+/** Counters of a batch, a snapshot. pulled = ok + failed + cancelled + abandoned at the end. */
+typedef struct jd_batch_stats {
+    size_t size;            /**< Set by JD_BATCH_STATS_INIT; filled up to this size. */
+    uint64_t pulled;        /**< Items taken from the source. */
+    uint64_t ok;            /**< Items that succeeded. */
+    uint64_t failed;        /**< Items that failed for good. */
+    uint64_t retried;       /**< Attempts beyond an item's first, hedges not counted. */
+    uint64_t timed_out;     /**< Attempts that ended by one of the three timeouts. */
+    uint64_t cancelled;     /**< Items whose call was cancelled by the batch. */
+    uint64_t abandoned;     /**< Items that ended in abandon for another cause. */
+    uint64_t in_flight;     /**< Calls running now. */
+    uint64_t in_flight_max; /**< The most that ever ran at once; never above the limit. */
+    uint64_t sleeping;      /**< Retries backing off now. */
+    uint64_t waiting;       /**< Items waiting for a permit or a token now. */
+    int64_t elapsed;        /**< Nanoseconds since the start. */
+    int64_t p50;            /**< Latency of attempts in nanoseconds: median; likewise below. */
+    int64_t p90;
+    int64_t p99;
+    int64_t p999;
+    int64_t max;
+} jd_batch_stats;
+
+#define JD_BATCH_STATS_INIT \
+    { \
+        sizeof(jd_batch_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 \
+    }
+
+/** How a batch runs. Only limit has no default. All times are nanoseconds, 0 = none. */
+typedef struct jd_batch_options {
+    size_t size;    /**< Set by JD_BATCH_OPTIONS_INIT. */
+    unsigned limit; /**< Calls in flight, exactly; >= 1. */
+    jd_sem *sem;    /**< A second bound, shared between batches; may be NULL. */
+    jd_sem *(*item_sem)(void *item, void *ctx); /**< A bound by host or tenant, taken after the pull
+                                                     while the slot goes to others; may be NULL. */
+    unsigned waiting_max;          /**< Pulling stops at so many waiting items; 0 = 4 * limit. */
+    jd_rate *rate;                 /**< Token bucket per attempt, shareable; may be NULL. */
+    unsigned flags;                /**< JD_BATCH_ORDERED | JD_BATCH_FIRST_OK | JD_BATCH_ADAPTIVE. */
+    unsigned reorder_max;          /**< ORDERED: results held behind a slow head; 0 = 4 * limit. */
+    unsigned sleeping_max;         /**< Retries asleep; 0 = 4 * limit. */
+    unsigned errors_max;           /**< 0 = stop at the first failed item, N = at failure N + 1,
+                                        JD_ALL = collect all and return 0. */
+    int64_t attempt_timeout;       /**< Counts from the entry of call: waiting is not charged. */
+    int64_t item_timeout;          /**< Counts from the pull; covers retries and back-off. */
+    int64_t total_timeout;         /**< Counts from the start of the batch. */
+    unsigned attempts;             /**< Per item; 0 = 1. */
+    int64_t backoff;               /**< Before the first retry, doubling, with full jitter. The slot
+                                        and the permits are released meanwhile. */
+    int64_t backoff_max;           /**< The most it doubles to. */
+    unsigned retry_budget_percent; /**< Retries per 100 calls; beyond it failures are final.
+                                        0 = the default, 10. */
+    int (*classify)(void *item, jd_result r, int64_t *ret_after,
+                    void *ctx); /**< Asked about failures, on any worker, must not suspend. Returns
+                                     JD_RETRY, JD_FAIL or JD_STOP; *ret_after: wait so long, -1 =
+                                     the back-off. NULL: timeouts, resets, refused are retried. */
+    int64_t hedge_after;        /**< Second attempt after so long; the loser is cancelled. */
+    void (*discard)(void *item, jd_result attempt,
+                    void *ctx); /**< Attempts that did not become the outcome; may be NULL. */
+    void (*abandon)(void *item, jd_result r,
+                    void *ctx); /**< Pulled items that do not reach the sink; may be NULL. */
+    void (*progress)(const jd_batch_stats *s,
+                     void *ctx); /**< In the caller's task, and once at the end; may be NULL. */
+    int64_t progress_every;      /**< The least time between two calls of progress. */
+    void *ctx;                   /**< Passed to every function of the batch. */
+} jd_batch_options;
+
+#define JD_BATCH_OPTIONS_INIT \
+    { \
+        sizeof(jd_batch_options), 0, NULL, NULL, 0, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, \
+            0, NULL, NULL, NULL, 0, NULL \
+    }
+
+/**
+ * Run calls over all items of a source and hand each outcome to a sink; returns when all is over.
+ *
+ * @param source     Gives the items; suspends as it likes.
+ * @param call       One attempt, in a task of its own, on any worker.
+ * @param sink       Takes the outcomes in the caller's task; NULL = nobody, only counted.
+ * @param o          Options with o->limit >= 1. Copied.
+ * @param ret_stats  Receives the final counters, on errors too; may be NULL.
+ *
+ * @retval 0           The source is drained; failures stayed within o->errors_max. No item: 0.
+ * @retval -ETIMEDOUT  o->total_timeout, or the error of the item that was fatal.
+ * @retval -ECANCELED  The caller was cancelled. All calls are joined, nothing is delivered later.
+ * @retval -EINVAL     A NULL that must not be, limit 0, unknown flags, size 0.
+ * @retval -E2BIG      Options of a later version set what this one does not know.
+ * @retval -ENOMEM     Out of memory.
+ * @retval -EPERM      The caller is not a task.
+ * @return             Else the fatal error of source, sink or item.
+ *
+ * @suspends Yes.  @threads Tasks only.
+ * @cancel   Cancellation point; cancels and joins the calls in flight before it returns.
+ * @memory   O(limit + reorder_max + sleeping_max + waiting_max), independent of the items.
+ * @cost     A slot is reused without allocation; its semaphore two atomics.  @since 0.1
+ */
+JD_API JD_SUSPENDS int jd_batch_run(jd_source_fn source, jd_call_fn call, jd_sink_fn sink,
+                                    const jd_batch_options *o, jd_batch_stats *ret_stats);
+
+/**
+ * Call a function for each element of an array, a limited number at a time; all results, in order.
+ *
+ * @param items  Array of @p n, each passed to @p call as it is.
+ * @param n      Elements; 0 returns 0 at once.
+ * @param limit  Calls in flight, >= 1.
+ * @param call   One call, in a task of its own.
+ * @param ctx    Passed to @p call.
+ * @param ret    Receives @p n results, in the order of @p items, errors included. -ECANCELED where
+ *               the call was cancelled or never started.
+ *
+ * @retval 0           All were called; look at each result.
+ * @retval -ECANCELED  The caller was cancelled; all calls are joined.
+ * @retval -EINVAL     A NULL that must not be, limit 0.
+ * @retval -ENOMEM     Out of memory.
+ * @retval -EPERM      The caller is not a task.
+ *
+ * @suspends Yes.  @threads Tasks only.  @cancel As jd_batch_run().
+ * @memory   O(limit).  @cost As jd_batch_run().  @since 0.1
+ */
+JD_API JD_SUSPENDS int jd_map(void *const *items, size_t n, unsigned limit, jd_call_fn call,
+                              void *ctx, jd_result *ret);
+
+/**
+ * In a call function: which attempt this is.
+ *
+ * @return  0 for the first, 1 for the first retry, ...; 0 outside a call function.
+ *
+ * @suspends No.  @threads The attempt's own task; 0 elsewhere.  @cancel No.
+ * @memory   None.  @cost One load.  @since 0.1
+ */
+JD_API unsigned jd_call_attempt(void);
+
+/**
+ * In a call function: whether this is the second of two attempts that race.
+ *
+ * @return  1 or 0; 0 outside a call function.
+ *
+ * @suspends No.  @threads The attempt's own task; 0 elsewhere.  @cancel No.
+ * @memory   None.  @cost One load.  @since 0.1
+ */
+JD_API int jd_call_is_hedge(void);
+
+JD_END_DECLS
+#endif /* JD_BATCH_H */

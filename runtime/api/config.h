@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef API_CONFIG_H
+#define API_CONFIG_H
+
+/*
+ * From what the caller and the environment say to what a runtime is built with.
+ */
+#include "sched/worker.h"
+
+struct config {
+    unsigned workers;
+    size_t stack_bytes;
+    enum reactor_want reactor;
+    uint32_t flags;
+    int64_t shutdown_timeout;
+    uint64_t seed;
+    bool has_quota;
+    const char *name;
+};
+
+/* -EINVAL, -E2BIG: what the caller or the environment says makes no sense. */
+int config_read(const jd_config *cfg, struct config *ret);
+
+#endif /* API_CONFIG_H */

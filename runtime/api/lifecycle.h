@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef API_LIFECYCLE_H
+#define API_LIFECYCLE_H
+
+/*
+ * The phases of a runtime, shared by the files of this folder.
+ */
+#include "sched/worker.h"
+
+/* run.c: the calling thread serves worker 0 until the runtime stops. 0, -EBUSY, -ESHUTDOWN, ... */
+int runtime_run(struct jd_runtime *rt);
+void runtime_join_threads(struct jd_runtime *rt);
+
+/* shutdown.c: cancels what is left and runs until it has ended. 0 or -ETIMEDOUT. */
+int runtime_drain(struct jd_runtime *rt);
+
+/* forked.c */
+int runtime_register(struct jd_runtime *rt);
+void runtime_unregister(struct jd_runtime *rt);
+
+/* signals.c */
+int signals_take(struct jd_runtime *rt);
+void signals_restore(struct jd_runtime *rt);
+/* Did a handled signal arrive since signals_take()? */
+bool signals_seen(struct jd_runtime *rt);
+
+#endif /* API_LIFECYCLE_H */

@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Running: which threads serve which workers, and how a run ends.
+ *
+ * I1  Worker 0 is served by the thread that calls run (or a thread of its own after
+ *     jd_runtime_start); workers 1.. by threads that are made at the first run and wait on run_cond
+ *     between runs, running nothing.
+ * I2  `stop` ends a run; it is cleared when the run is over, so a stop before a run makes that run
+ *     do one tick (worker.ticked).
+ * I3  A run is over when all threads have left their loops (`inside` is 0).
+ */
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "api/lifecycle.h"
+#include "base/alloc.h"
+#include "sched/error.h"
+#include "sched/spawn.h"
+#include "sched/wait.h"
+
+static void wake_all(struct jd_runtime *rt)
+{
+    for (unsigned i = 0; i < rt->worker_count; i++) {
+        sched_wake_worker(&rt->workers[i]);
+        reactor_wake(rt->reactor, i); /* also one that is about to park */
+    }
+}
+
+void runtime_stop_workers(struct jd_runtime *rt)
+{
+    atom_store(&rt->stop, 1, seq_cst); /* [STOP-1] */
+    wake_all(rt);
+}
+
+void jd_stop(jd_runtime *rt)
+{
+    if (rt)
+        runtime_stop_workers(rt);
+}
+
+uint64_t runtime_tasks_left(struct jd_runtime *rt)
+{
+    /* [COUNT-2] Ends first, then spawns: equal sums mean that at the moment in between nothing
+     * lived. Seq_cst, since a parked worker looks here after its announcement. */
+    uint64_t finished = atom_load(&rt->foreign_finished, seq_cst), spawned;
+
+    for (unsigned i = 0; i < rt->worker_count; i++)
+        finished += atom_load(&rt->workers[i].finished, seq_cst);
+    spawned = atom_load(&rt->foreign_spawned, seq_cst);
+    for (unsigned i = 0; i < rt->worker_count; i++)
+        spawned += atom_load(&rt->workers[i].spawned, seq_cst);
+    return spawned - finished;
+}
+
+/* Asked by a worker between two ticks. */
+bool runtime_may_stop(struct worker *w)
+{
+    struct jd_runtime *rt = w->rt;
+
+    if (!atom_load(&rt->draining, acquire)) /* [STOP-1] */
+        return atom_load(&rt->stop, acquire) != 0; /* [STOP-1] */
+    if (!loop_queue_is_empty(&w->loop_queue) || !inbox_is_empty(&w->inbox))
+        return false;
+    if (atom_load(&rt->stop, acquire)) /* [STOP-1] worker 0 found the end, or ran out of time */
+        return true;
+    if (w->index != 0 || runtime_tasks_left(rt) != 0 || reactor_in_flight(rt->reactor) != 0)
+        return false;
+    runtime_stop_workers(rt);
+    return true;
+}
+
+/* Fault signals stay open; others belong to the threads of the user. */
+static void block_signals(void)
+{
+    sigset_t set;
+
+    sigfillset(&set);
+    sigdelset(&set, SIGSEGV);
+    sigdelset(&set, SIGBUS);
+    sigdelset(&set, SIGFPE);
+    sigdelset(&set, SIGILL);
+    sigdelset(&set, SIGABRT);
+    sigdelset(&set, SIGTRAP);
+    sigdelset(&set, SIGURG); /* the nudge where membarrier is refused */
+    pthread_sigmask(SIG_SETMASK, &set, NULL);
+}
+
+static void pin_to_cpu(const struct worker *w)
+{
+    cpu_set_t allowed, one;
+    unsigned left = w->index;
+
+    if (!(w->rt->flags & JD_PIN_WORKERS) || sched_getaffinity(0, sizeof(allowed), &allowed))
+        return;
+    for (unsigned cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        if (!CPU_ISSET(cpu, &allowed) || left-- > 0)
+            continue;
+        CPU_ZERO(&one);
+        CPU_SET(cpu, &one);
+        (void)sched_setaffinity(0, sizeof(one), &one); /* a wish: without it we still run */
+        return;
+    }
+}
+
+/* The calling thread serves this worker until the runtime stops. */
+static int worker_serve(struct worker *w)
+{
+    struct jd_runtime *rt = w->rt;
+    int err = overflow_thread_enter(&w->overflow);
+
+    if (err)
+        return err;
+    err = reactor_thread_enter(rt->reactor, w->index);
+    if (err) {
+        overflow_thread_leave(&w->overflow);
+        return err;
+    }
+    worker_set_current(w);
+    w->ticked = false;
+    atom_store(&w->serving, 1, relaxed); /* Relaxed: hints for the watchdog. */
+    atom_fetch_add(&rt->running, 1, seq_cst); /* [DOG-1] */
+    watchdog_poke(rt);
+    sched_enter_loop(w);
+    atom_fetch_sub(&rt->running, 1, seq_cst);
+    atom_store(&w->serving, 0, relaxed);
+    worker_set_current(NULL);
+    reactor_thread_leave(rt->reactor, w->index);
+    overflow_thread_leave(&w->overflow);
+    return 0;
+}
+
+static void serve_or_report(struct worker *w)
+{
+    int err = worker_serve(w);
+    char message[128];
+
+    if (!err)
+        return;
+    snprintf(message, sizeof(message), "worker %u could not start: %s; the others do its work",
+             w->index, jd_strerror(err));
+    error_report(w->rt, &(jd_report){ .size = sizeof(jd_report),
+                                      .kind = JD_REPORT_SHUTDOWN,
+                                      .message = message,
+                                      .error = err });
+}
+
+static void *thread_main(void *arg)
+{
+    struct worker_thread *self = arg;
+    struct jd_runtime *rt = self->rt;
+    uint64_t served = 0;
+
+    block_signals();
+    pin_to_cpu(&rt->workers[self->index]);
+    pthread_mutex_lock(&rt->run_lock);
+    while (!rt->quit) { /* unbounded: until the runtime is freed */
+        if (served == rt->run_number) {
+            pthread_cond_wait(&rt->run_cond, &rt->run_lock);
+            continue;
+        }
+        served = rt->run_number;
+        pthread_mutex_unlock(&rt->run_lock);
+        serve_or_report(&rt->workers[self->index]);
+        pthread_mutex_lock(&rt->run_lock);
+        rt->inside--;
+        pthread_cond_broadcast(&rt->run_cond);
+    }
+    pthread_mutex_unlock(&rt->run_lock);
+    return NULL;
+}
+
+/* run_lock held. Makes the missing threads for workers [first, count). */
+static int threads_start(struct jd_runtime *rt, unsigned first)
+{
+    char name[32]; /* pthread_setname_np() takes 16 with the end */
+
+    for (unsigned i = first + rt->thread_count; i < rt->worker_count; i++) {
+        struct worker_thread *t = &rt->threads[rt->thread_count];
+        int err;
+
+        t->rt = rt;
+        t->index = i;
+        err = pthread_create(&t->thread, NULL, thread_main, t);
+        if (err)
+            return -err;
+        snprintf(name, sizeof(name), "%.9s-%u", rt->name, i);
+        (void)pthread_setname_np(t->thread, name); /* for people only */
+        rt->thread_count++;
+    }
+    return 0;
+}
+
+static int run_begin(struct jd_runtime *rt, bool all_on_threads)
+{
+    int err = 0;
+
+    pthread_mutex_lock(&rt->run_lock);
+    if (atom_load(&rt->state, acquire) == RUNTIME_DEAD) /* [STATE-1] */
+        err = -ESHUTDOWN;
+    else if (atom_load(&rt->state, acquire) != RUNTIME_NEW || rt->started)
+        err = -EBUSY;
+    if (!err && !rt->watchdog.running)
+        err = watchdog_start(rt);
+    if (!err)
+        err = threads_start(rt, all_on_threads ? 0 : 1);
+    if (!err) {
+        rt->started = all_on_threads;
+        rt->inside = rt->thread_count;
+        rt->run_number++;
+        atom_store(&rt->state, RUNTIME_RUNNING, release); /* [STATE-1] */
+        pthread_cond_broadcast(&rt->run_cond);
+    }
+    pthread_mutex_unlock(&rt->run_lock);
+    return err;
+}
+
+static void run_end(struct jd_runtime *rt)
+{
+    runtime_stop_workers(rt); /* if worker 0 could not even start */
+    pthread_mutex_lock(&rt->run_lock);
+    while (rt->inside > 0)
+        pthread_cond_wait(&rt->run_cond, &rt->run_lock);
+    atom_store(&rt->stop, 0, seq_cst); /* [STOP-1] I2 */
+    atom_store(&rt->state, RUNTIME_NEW, release); /* [STATE-1] */
+    rt->started = false;
+    pthread_mutex_unlock(&rt->run_lock);
+}
+
+int runtime_run(struct jd_runtime *rt)
+{
+    int err;
+
+    if (worker_current())
+        return -EBUSY;
+    if (rt->started && atom_load(&rt->stop, acquire)) /* [STOP-1] jd_runtime_start, then jd_stop */
+        run_end(rt);
+    err = run_begin(rt, false);
+    if (err)
+        return err;
+    err = worker_serve(&rt->workers[0]);
+    run_end(rt);
+    return err;
+}
+
+void runtime_join_threads(struct jd_runtime *rt)
+{
+    pthread_mutex_lock(&rt->run_lock);
+    rt->quit = true;
+    pthread_cond_broadcast(&rt->run_cond);
+    pthread_mutex_unlock(&rt->run_lock);
+    for (unsigned i = 0; i < rt->thread_count; i++)
+        pthread_join(rt->threads[i].thread, NULL);
+    rt->thread_count = 0;
+}
+
+int jd_runtime_start(jd_runtime *rt)
+{
+    if (!rt)
+        return -EINVAL;
+    if (worker_current())
+        return -EBUSY;
+    return run_begin(rt, true);
+}
+
+int jd_run_forever(jd_runtime *rt)
+{
+    return rt ? runtime_run(rt) : -EINVAL;
+}
+
+static void stop_run(jd_future *f, void *arg)
+{
+    (void)f;
+    jd_stop(arg);
+}
+
+jd_result jd_run_until_complete(jd_runtime *rt, jd_future *fut)
+{
+    jd_result result;
+    int err;
+
+    if (!rt || !fut || fut->stub != rt->stub)
+        return jd_err(-EINVAL);
+    err = jd_future_add_done_callback(fut, stop_run, rt);
+    if (err)
+        return jd_err(err);
+    err = runtime_run(rt);
+    (void)jd_future_remove_done_callback(fut, stop_run, rt); /* 0: it has run */
+    if (err)
+        return jd_err(err);
+    err = jd_future_result(fut, &result); /* -EAGAIN: stopped before */
+    return err ? jd_err(err) : result;
+}
+
+jd_result jd_runtime_call(jd_runtime *rt, jd_fn fn, void *arg)
+{
+    jd_result result;
+    jd_task *t;
+    int err;
+
+    if (!rt || !fn)
+        return jd_err(-EINVAL);
+    if (worker_current())
+        return jd_err(-EDEADLK);
+    err = sched_spawn(rt, fn, arg, NULL, NULL, NULL, &t);
+    if (err)
+        return jd_err(err);
+    result = jd_await_task(t);
+    jd_task_unref(t);
+    return result;
+}
+
+int jd_runtime_spawn_task(jd_runtime *rt, jd_fn fn, void *arg, const jd_task_options *opt,
+                          jd_task **ret)
+{
+    return rt && ret ? sched_spawn(rt, fn, arg, opt, NULL, NULL, ret) : -EINVAL;
+}
+
+jd_task *jd_runtime_spawn(jd_runtime *rt, jd_fn fn, void *arg, const jd_task_options *opt)
+{
+    jd_task *t = NULL;
+
+    return jd_runtime_spawn_task(rt, fn, arg, opt, &t) == 0 ? t : NULL;
+}

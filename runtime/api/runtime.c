@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Making and freeing a runtime.
+ *
+ * Order of the making: stub, workers' memory, stacks, reactor, watchdog later (with the first run).
+ * runtime_destroy() undoes any prefix of it.
+ */
+#include <errno.h>
+#include <sched.h>
+#include <string.h>
+
+#include "api/config.h"
+#include "api/lifecycle.h"
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "sched/callback.h"
+#include "sched/error.h"
+
+#define FIFO_LOG2 8
+#define FORKS_LOG2 8
+
+static const struct ring_memory ring_memory = { mem_alloc, mem_free };
+
+static int worker_init(struct worker *w, struct jd_runtime *rt, unsigned index, uint64_t seed)
+{
+    w->rt = rt;
+    w->index = index;
+    w->loop = (struct jd_loop){ .rt = rt, .index = index };
+    rng_seed(&w->rng, seed + index);
+    loop_queue_init(&w->loop_queue);
+    inbox_init(&w->inbox);
+    timer_wheel_init(&w->timers, clock_now());
+    if (!fifo_init(&w->ready, FIFO_LOG2, &ring_memory))
+        return -ENOMEM;
+    if (!deque_init(&w->forks, FORKS_LOG2, &ring_memory)) {
+        fifo_fini(&w->ready);
+        return -ENOMEM;
+    }
+    if (stack_cache_init(&w->stacks, &rt->stacks)) {
+        deque_fini(&w->forks);
+        fifo_fini(&w->ready);
+        return -ENOMEM;
+    }
+    return 0;
+}
+
+static void worker_fini(struct worker *w)
+{
+    stack_cache_fini(&w->stacks);
+    deque_fini(&w->forks);
+    fifo_fini(&w->ready);
+}
+
+static int workers_new(struct jd_runtime *rt, const struct config *c)
+{
+    size_t bytes = sizeof(struct worker) * c->workers;
+
+    rt->workers = mem_aligned(JD_CACHE_LINE, bytes);
+    if (!rt->workers)
+        return -ENOMEM;
+    for (unsigned i = 0; i < c->workers; i++) {
+        int err = worker_init(&rt->workers[i], rt, i, c->seed);
+
+        if (err) {
+            while (i-- > 0)
+                worker_fini(&rt->workers[i]);
+            mem_free_aligned(rt->workers, JD_CACHE_LINE, bytes);
+            rt->workers = NULL;
+            return err;
+        }
+    }
+    rt->worker_count = c->workers;
+    return 0;
+}
+
+static void workers_free(struct jd_runtime *rt)
+{
+    if (!rt->workers)
+        return;
+    for (unsigned i = 0; i < rt->worker_count; i++)
+        worker_fini(&rt->workers[i]);
+    mem_free_aligned(rt->workers, JD_CACHE_LINE, sizeof(struct worker) * rt->worker_count);
+}
+
+static int injector_new(struct jd_runtime *rt, unsigned workers)
+{
+    unsigned shards = injector_shards_for(workers);
+    struct injector_shard *memory =
+        mem_aligned(JD_CACHE_LINE, shards * sizeof(struct injector_shard));
+
+    if (!memory)
+        return -ENOMEM;
+    injector_init(&rt->injector, memory, shards);
+    return 0;
+}
+
+static void runtime_init(struct jd_runtime *rt, const struct config *c)
+{
+    rt->flags = c->flags;
+    rt->shutdown_timeout = c->shutdown_timeout;
+    rt->stack_bytes = c->stack_bytes;
+    rt->has_quota = c->has_quota;
+    strncpy(rt->name, c->name, sizeof(rt->name) - 1);
+    slab_depot_init(&rt->depot);
+    idle_init(&rt->idle);
+    spin_init(&rt->handler_lock);
+    atom_init(&rt->next_id_block, 1);
+    atom_init(&rt->slow_step, c->flags & JD_DEBUG ? JD_MS(100) : 0);
+    pthread_mutex_init(&rt->run_lock, NULL); /* cannot fail without attributes */
+    pthread_cond_init(&rt->run_cond, NULL);
+}
+
+/* Undoes any prefix of the making. */
+static void runtime_destroy(struct jd_runtime *rt)
+{
+    workers_free(rt);
+    reactor_free(rt->reactor);
+    if (rt->stacks.slot_bytes)
+        stack_pool_fini(&rt->stacks);
+    if (rt->injector.shards)
+        mem_free_aligned(rt->injector.shards, JD_CACHE_LINE,
+                         rt->injector.shard_count * sizeof(struct injector_shard));
+    if (rt->threads)
+        mem_free(rt->threads, rt->worker_count * sizeof(*rt->threads));
+    pthread_mutex_destroy(&rt->run_lock);
+    pthread_cond_destroy(&rt->run_cond);
+    if (rt->stub)
+        runtime_stub_unref(rt->stub);
+    mem_free_aligned(rt, JD_CACHE_LINE, sizeof(*rt));
+}
+
+static int runtime_build(struct jd_runtime *rt, const struct config *c)
+{
+    struct reactor_config reactor = { .workers = c->workers, .want = c->reactor };
+    int err;
+
+    rt->stub = runtime_stub_new(rt);
+    if (!rt->stub)
+        return -ENOMEM;
+    err = injector_new(rt, c->workers);
+    if (!err)
+        err = stack_pool_init(&rt->stacks, c->stack_bytes, STACK_GUARD_AUTO);
+    if (!err)
+        err = workers_new(rt, c);
+    if (!err)
+        err = reactor_new(&reactor, &rt->reactor);
+    if (!err && !(rt->threads = mem_calloc(c->workers * sizeof(*rt->threads))))
+        err = -ENOMEM;
+    return err ? err : runtime_register(rt);
+}
+
+int jd_runtime_new(const jd_config *cfg, jd_runtime **ret)
+{
+    struct config c;
+    struct jd_runtime *rt;
+    int err;
+
+    if (!ret)
+        return -EINVAL;
+    err = config_read(cfg, &c);
+    if (err)
+        return err;
+    rt = mem_aligned(JD_CACHE_LINE, sizeof(*rt));
+    if (!rt)
+        return -ENOMEM;
+    runtime_init(rt, &c);
+    err = runtime_build(rt, &c);
+    if (err) {
+        runtime_destroy(rt);
+        return err;
+    }
+    *ret = rt;
+    return 0;
+}
+
+/* Stale queue entries (joined inline) and callbacks that will not run any more. */
+static void worker_drop_leftovers(struct worker *w)
+{
+    struct loop_item *item;
+    struct jd_task *t;
+
+    sched_inbox_drain(w);
+    (void)loop_queue_begin_tick(&w->loop_queue);
+    while ((item = loop_queue_next(&w->loop_queue))) {
+        if (item->kind == ITEM_TASK)
+            future_unref(&JD_CONTAINER_OF(item, struct jd_task, link)->future);
+        else
+            callback_drop(item);
+    }
+    while ((t = fifo_pop(&w->ready)))
+        future_unref(&t->future);
+}
+
+static void drop_token(void *token, void *ctx)
+{
+    (void)ctx;
+    JD_ASSERT(((uintptr_t)token & 3) == TOKEN_HANDLE); /* no task is left: no waits, no scopes */
+    handle_drop((void *)((uintptr_t)token & ~(uintptr_t)3));
+}
+
+static void drop_leftovers(struct jd_runtime *rt)
+{
+    struct qlist list;
+    struct qnode *node;
+
+    for (unsigned i = 0; i < rt->worker_count; i++) {
+        while (timer_wheel_next(&rt->workers[i].timers) != CLOCK_FOREVER) /* bounded by the timers */
+            (void)timer_wheel_expire(&rt->workers[i].timers, CLOCK_FOREVER - 1, drop_token, NULL);
+        worker_drop_leftovers(&rt->workers[i]);
+    }
+    qlist_init(&list);
+    (void)injector_pop_batch(&rt->injector, 0, &list, UINT32_MAX);
+    while ((node = qlist_pop(&list)))
+        future_unref(&JD_CONTAINER_OF(node, struct jd_task, link.node)->future);
+}
+
+/* From here on handles and futures that outlive the runtime find the stub only. */
+static void orphan_handles(struct jd_runtime *rt)
+{
+    struct runtime_stub *stub = rt->stub;
+    uint32_t handles;
+
+    spin_lock(&stub->lock);
+    handles = slab_count_used(stub);
+    /* Relaxed: guarded by the lock against the handles' ends. */
+    atom_fetch_add(&stub->refs, handles, relaxed);
+    stub->rt = NULL;
+    spin_unlock(&stub->lock);
+}
+
+/* Threads that made a task ready from outside may still be ringing the bell. */
+static void wait_for_strangers(struct jd_runtime *rt)
+{
+    while (atom_load(&rt->foreign, seq_cst) != 0) /* [FOREIGN-1] bounded: a few instructions */
+        sched_yield();
+}
+
+int jd_runtime_free(jd_runtime *rt)
+{
+    int err;
+
+    if (!rt)
+        return 0;
+    if (worker_current())
+        return -EBUSY;
+    if (atom_load(&rt->state, acquire) == RUNTIME_DEAD) /* [STATE-1] the child of a fork */
+        return -ESHUTDOWN;
+    err = runtime_drain(rt);
+    if (err == -EBUSY)
+        return err;
+    runtime_unregister(rt);
+    if (err) /* tasks that resist still use all of it: leaked on purpose */
+        return err;
+    watchdog_stop(rt);
+    wait_for_strangers(rt);
+    atom_store(&rt->state, RUNTIME_DEAD, release); /* [STATE-1] */
+    drop_leftovers(rt);
+    orphan_handles(rt);
+    runtime_destroy(rt);
+    return 0;
+}

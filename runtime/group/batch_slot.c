@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Slots of a batch: their memory, the call that flies in one, and how the consumer hears of its
+ * end. See batch.h for the invariants.
+ *
+ * Threads: batch_call(): any worker, one per flying slot. All others: the consumer.
+ */
+#include <errno.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "group/batch.h"
+#include "sched/wait.h"
+
+/* How the consumer's wait ends when a slot is done; CAUSE_GRANTED is the permit. */
+#define CAUSE_DONE (CAUSE_GRANTED + 1)
+
+#define DONE_WAITING ((uintptr_t)1)
+_Static_assert(sizeof(uintptr_t) == 8, "a wait's number and a tag bit share a word with pointers");
+
+static bool chunk_add(struct batch *b)
+{
+    struct batch_chunk *chunk = mem_alloc(sizeof(*chunk));
+    unsigned missing = b->o.limit - b->slots;
+
+    if (!chunk)
+        return false;
+    chunk->next = b->chunks;
+    b->chunks = chunk;
+    for (unsigned i = 0; i < BATCH_CHUNK_SLOTS && i < missing; i++) {
+        chunk->slots[i].batch = b;
+        chunk->slots[i].next = b->free;
+        b->free = &chunk->slots[i];
+        b->slots++;
+    }
+    return true;
+}
+
+struct batch_slot *batch_slot_take(struct batch *b)
+{
+    struct batch_slot *slot;
+
+    JD_ASSERT(b->taken < b->o.limit);
+    if (!b->free && !chunk_add(b))
+        return NULL;
+    slot = b->free;
+    b->free = slot->next;
+    b->taken++;
+    return slot;
+}
+
+void batch_slot_put(struct batch *b, struct batch_slot *slot)
+{
+    JD_ASSERT(b->taken > 0);
+    slot->next = b->free;
+    b->free = slot;
+    b->taken--;
+}
+
+void batch_slots_free(struct batch *b)
+{
+    struct batch_chunk *next;
+
+    JD_ASSERT(b->taken == 0);
+    for (struct batch_chunk *chunk = b->chunks; chunk; chunk = next) {
+        next = chunk->next;
+        mem_free(chunk, sizeof(*chunk));
+    }
+}
+
+static void running_enter(struct batch *b)
+{
+    /* Relaxed: numbers; the limit is kept by the slots. */
+    uint32_t now = atom_fetch_add(&b->running, 1, relaxed) + 1;
+    uint32_t max = atom_load(&b->running_max, relaxed);
+
+    while (now > max && !atom_cas_weak(&b->running_max, &max, now, relaxed, relaxed))
+        ; /* bounded by the limit: the maximum only grows */
+}
+
+/* The last access to the slot; the batch is there until its group has seen this task end. */
+static void slot_push(struct batch *b, struct batch_slot *slot)
+{
+    struct wait_target *target = &b->task->target;
+    uintptr_t head = atom_load(&b->done, relaxed); /* Relaxed: only a guess, the CAS decides. */
+
+    do { /* lock-free: a failure is another push, or the consumer's */
+        slot->next = head & DONE_WAITING ? NULL : (struct batch_slot *)head;
+        /* [BATCH-1] Release, pairs with the acquire in batch_collect(): the outcome and all that
+         * the call did happen before the sink. */
+    } while (!atom_cas_weak(&b->done, &head, (uintptr_t)slot, release, relaxed));
+    if ((head & DONE_WAITING) &&
+        word_wake(&target->word, (uint32_t)(head >> 1), CAUSE_DONE) == WAKE_QUEUE)
+        wait_target_ready(target);
+}
+
+jd_result batch_call(void *arg)
+{
+    struct batch_slot *slot = arg;
+    struct batch *b = slot->batch;
+    int64_t start = clock_now();
+
+    running_enter(b);
+    slot->result = b->call(slot->item, b->o.ctx);
+    slot->latency = clock_now() - start;
+    atom_fetch_sub(&b->running, 1, relaxed); /* Relaxed: as running_enter(). */
+    if (b->sem)
+        (void)sem_give(b->sem, 1); /* refused only if others released what they did not hold */
+    slot_push(b, slot);
+    return jd_ok(NULL);
+}
+
+void batch_collect(struct batch *b)
+{
+    struct batch_slot *oldest = NULL, *newest;
+
+    if (atom_load(&b->done, relaxed) == 0) /* Relaxed: only to spare the exchange. */
+        return;
+    /* [BATCH-1] Acquire, pairs with slot_push(): one release sequence, so all slots are seen. */
+    newest = (struct batch_slot *)atom_exchange(&b->done, 0, acquire);
+    for (struct batch_slot *slot = newest; slot;) {
+        struct batch_slot *older = slot->next;
+
+        slot->next = oldest;
+        oldest = slot;
+        slot = older;
+    }
+    *b->ready_end = oldest;
+    if (newest)
+        b->ready_end = &newest->next;
+}
+
+/* Tells the calls whom to wake. False: something is done already. */
+static bool done_arm(struct batch *b, uint32_t seq)
+{
+    uintptr_t none = 0;
+
+    /* Relaxed: the number is all that is handed over. */
+    return atom_cas(&b->done, &none, (uintptr_t)seq << 1 | DONE_WAITING, relaxed, relaxed);
+}
+
+static void done_disarm(struct batch *b, uint32_t seq)
+{
+    uintptr_t armed = (uintptr_t)seq << 1 | DONE_WAITING;
+
+    (void)atom_cas(&b->done, &armed, 0, relaxed, relaxed); /* losing: a slot has come */
+}
+
+int batch_sleep(struct batch *b, bool wants_permit, bool cancellable, int64_t deadline)
+{
+    struct wait_target *target = &b->task->target;
+    struct wait w;
+    unsigned cause;
+    int err = 0;
+
+    (void)wait_open(&w, b->task, cancellable ? WAIT_CANCELLABLE : 0); /* fails for threads only */
+    if (!done_arm(b, w.seq)) {
+        (void)word_wake(&target->word, w.seq, CAUSE_DONE); /* losing: cancelled first */
+    } else if (wants_permit && sem_join(b->sem, &b->permit, w.seq)) {
+        b->has_permit = true; /* however the wait ends */
+        (void)word_wake(&target->word, w.seq, CAUSE_GRANTED);
+    }
+    cause = wait_sleep(&w, deadline);
+    done_disarm(b, w.seq);
+    if (cause == CAUSE_GRANTED)
+        b->has_permit = true;
+    else if (cause == CAUSE_CANCELLED)
+        err = wait_error(&w, cause);
+    wait_close(&w);
+    return err;
+}

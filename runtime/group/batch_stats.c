@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a batch tells about itself, by size: a caller built against another version gets the fields
+ * it knows.
+ *
+ * Threads: the consumer.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "group/batch.h"
+
+void batch_stats_fill(const struct batch *b, jd_batch_stats *ret)
+{
+    *ret = (jd_batch_stats)JD_BATCH_STATS_INIT;
+    ret->pulled = b->pulled;
+    ret->ok = b->ok;
+    ret->failed = b->failed;
+    ret->timed_out = b->timed_out;
+    ret->cancelled = b->cancelled;
+    ret->abandoned = b->abandoned;
+    ret->in_flight = atom_load(&b->running, relaxed); /* Relaxed: numbers for people. */
+    ret->in_flight_max = atom_load(&b->running_max, relaxed);
+    ret->elapsed = clock_now() - b->start;
+    ret->p50 = histogram_percentile(&b->latencies, 500);
+    ret->p90 = histogram_percentile(&b->latencies, 900);
+    ret->p99 = histogram_percentile(&b->latencies, 990);
+    ret->p999 = histogram_percentile(&b->latencies, 999);
+    ret->max = b->latencies.max;
+}
+
+int batch_stats_check(const jd_batch_stats *ret)
+{
+    return ret && ret->size == 0 ? -EINVAL : 0;
+}
+
+void batch_stats_give(const struct batch *b, jd_batch_stats *ret)
+{
+    jd_batch_stats all;
+    size_t size;
+
+    if (!ret)
+        return;
+    size = ret->size;
+    batch_stats_fill(b, &all);
+    memcpy(ret, &all, size < sizeof(all) ? size : sizeof(all));
+    ret->size = size;
+}
+
+void batch_progress(struct batch *b, bool is_final)
+{
+    jd_batch_stats stats;
+
+    if (!b->o.progress || (!is_final && clock_now() < b->progress_at))
+        return;
+    batch_stats_fill(b, &stats);
+    b->o.progress(&stats, b->o.ctx);
+    b->progress_at = clock_after(clock_now(), b->o.progress_every);
+}

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The error handler and its callers.
+ *
+ * I1  A failure is reported at most once: FUTURE_REPORTED is set by a fetch_or whose winner reports.
+ * I2  The handler is called with no lock held and may be called by several threads at once.
+ */
+#include "sched/error.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
+
+static void report_to_stderr(const jd_report *report)
+{
+    char line[512];
+    int len = snprintf(line, sizeof(line), "jackdaw: %s\n", report->message);
+
+    if (len > 0)
+        (void)!write(STDERR_FILENO, line, /* nobody is left to hear that stderr is gone */
+                     (size_t)len < sizeof(line) ? (size_t)len : sizeof(line) - 1);
+}
+
+void error_report(struct jd_runtime *rt, const jd_report *report)
+{
+    jd_error_fn fn;
+    void *arg;
+
+    spin_lock(&rt->handler_lock);
+    fn = rt->error_fn;
+    arg = rt->error_arg;
+    spin_unlock(&rt->handler_lock);
+    if (fn)
+        fn(report, arg);
+    else
+        report_to_stderr(report);
+}
+
+void jd_set_error_handler(jd_runtime *rt, jd_error_fn fn, void *arg)
+{
+    if (!rt)
+        return;
+    spin_lock(&rt->handler_lock);
+    rt->error_fn = fn;
+    rt->error_arg = arg;
+    spin_unlock(&rt->handler_lock);
+}
+
+void jd_set_slow_step(jd_runtime *rt, int64_t threshold)
+{
+    if (rt)
+        atom_store(&rt->slow_step, threshold > 0 ? threshold : 0, relaxed); /* Relaxed: a setting */
+}
+
+const char *task_display_name(struct jd_task *t, char *buf, size_t bytes)
+{
+    const char *name = atom_load(&t->name, acquire); /* [NAME-1] */
+
+    if (name)
+        return name;
+    snprintf(buf, bytes, "task-%llu", (unsigned long long)t->id);
+    return buf;
+}
+
+void future_report_unhandled(struct jd_future *f)
+{
+    struct jd_task *t = future_is_task(f) ? task_of_future(f) : NULL;
+    struct jd_runtime *rt = f->stub->rt;
+    char message[256], name[TASK_NAME_BYTES];
+    uint32_t flags = atom_fetch_or(&f->flags, FUTURE_REPORTED, relaxed); /* I1 */
+
+    if (!rt || (flags & (FUTURE_REPORTED | FUTURE_LOOKED_AT | FUTURE_CANCELLED)))
+        return;
+    snprintf(message, sizeof(message), "%s%s failed with %s and nobody looked at its result",
+             t ? "task " : "a future", t ? task_display_name(t, name, sizeof(name)) : "",
+             jd_strerror(f->result.error));
+    error_report(rt, &(jd_report){ .size = sizeof(jd_report),
+                                   .kind = JD_REPORT_UNHANDLED,
+                                   .message = message,
+                                   .task = t,
+                                   .error = f->result.error });
+}
+
+void error_report_leftover(struct jd_runtime *rt, struct jd_task *t)
+{
+    char message[256], name[TASK_NAME_BYTES];
+
+    snprintf(message, sizeof(message),
+             "task %s (function %p) did not end within the shutdown timeout after its cancel",
+             task_display_name(t, name, sizeof(name)), (void *)(uintptr_t)t->fn);
+    error_report(rt, &(jd_report){ .size = sizeof(jd_report),
+                                   .kind = JD_REPORT_SHUTDOWN,
+                                   .message = message,
+                                   .task = t,
+                                   .error = -ETIMEDOUT });
+}
+
+void error_report_slow_step(struct jd_runtime *rt, unsigned worker, int64_t duration)
+{
+    char message[256];
+
+    snprintf(message, sizeof(message),
+             "a step on worker %u has run for %lld ms without suspending: what waits for this "
+             "worker's callbacks waits with it; move long work to jd_to_thread() or call jd_yield()",
+             worker, (long long)(duration / 1000000));
+    error_report(rt, &(jd_report){ .size = sizeof(jd_report),
+                                   .kind = JD_REPORT_SLOW_STEP,
+                                   .message = message,
+                                   .duration = duration });
+}

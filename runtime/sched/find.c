@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What to run next: the order of the sources, and stealing.
+ *
+ * Own work first (warm), then the injector (oldest), then other workers' queues. The LIFO slot is
+ * served at most LIFO_RUNS_MAX times in a row, so two tasks that wake each other starve nobody.
+ *
+ * Stealing: victims in turn from a random start; half of a ready queue at once; forks one by one.
+ * What a burning worker leaves behind otherwise (completions, due timers, its LIFO slot) is taken
+ * only when the watchdog calls it stale.
+ */
+#include "sched/fork.h"
+#include "sched/worker.h"
+
+#define STEAL_MAX 32
+
+static struct jd_task *take_lifo(struct worker *w)
+{
+    /* Relaxed look, then [LIFO-1] acq_rel exchange: a thief may be faster. */
+    if (!atom_load(&w->lifo, relaxed))
+        return NULL;
+    return atom_exchange(&w->lifo, NULL, acq_rel);
+}
+
+/* A queued task that is still to be run. A stale entry (it was joined inline) ends here. */
+static struct jd_task *accept_task(struct jd_task *t)
+{
+    if (!t)
+        return NULL;
+    /* Relaxed: the queue ordered us; NEW changes by a CAS only. */
+    if (word_run(atom_load(&t->target.word.bits, relaxed)) == WORD_READY)
+        return t;
+    if (word_claim(&t->target.word)) {
+        t->fiber = NULL;
+        return t;
+    }
+    future_unref(&t->future); /* the entry's reference */
+    return NULL;
+}
+
+static struct jd_task *take_injected(struct worker *w)
+{
+    struct qlist list;
+    struct qnode *node;
+    struct jd_task *first = NULL;
+
+    qlist_init(&list);
+    if (!injector_pop_batch(&w->rt->injector, w->index, &list,
+                            (unsigned)(injector_len(&w->rt->injector) / w->rt->worker_count) + 1))
+        return NULL;
+    while ((node = qlist_pop(&list))) {
+        struct jd_task *t = JD_CONTAINER_OF(node, struct jd_task, link.node);
+
+        if (!first)
+            first = accept_task(t);
+        else
+            sched_push_quiet(w, t);
+    }
+    return first;
+}
+
+/* Own sources only. NULL too when it is time for the loop (poll due, budget spent). */
+struct jd_task *sched_next_local(struct worker *w)
+{
+    struct jd_task *t;
+
+    if (JD_UNLIKELY(w->resume_first)) {
+        t = w->resume_first;
+        w->resume_first = NULL;
+        return t;
+    }
+    if (JD_UNLIKELY(runtime_is_fifo(w->rt) || ++w->steps >= POLL_STEPS))
+        return NULL;
+    if (w->lifo_runs < LIFO_RUNS_MAX && (t = take_lifo(w))) {
+        w->lifo_runs++;
+        return accept_task(t);
+    }
+    w->lifo_runs = 0;
+    while ((t = fifo_pop(&w->ready))) { /* bounded by stale entries */
+        struct jd_task *accepted = accept_task(t);
+
+        if (accepted)
+            return accepted;
+    }
+    if ((t = take_lifo(w)))
+        return accept_task(t);
+    return take_injected(w);
+}
+
+static struct jd_task *steal_ready(struct worker *w, struct worker *victim)
+{
+    void *items[STEAL_MAX];
+    unsigned n = fifo_steal(&victim->ready, items, STEAL_MAX);
+    struct jd_task *first = NULL;
+
+    for (unsigned i = 0; i < n; i++) {
+        if (!first)
+            first = accept_task(items[i]);
+        else
+            sched_push_quiet(w, items[i]);
+    }
+    return first;
+}
+
+static struct jd_task *steal_stale(struct worker *victim)
+{
+    /* Relaxed: the watchdog's hint. */
+    if (!atom_load(&victim->stale, relaxed))
+        return NULL;
+    return accept_task(take_lifo(victim));
+}
+
+static struct jd_task *steal_from(struct worker *w, struct worker *victim)
+{
+    struct jd_task *t = steal_ready(w, victim);
+
+    if (!t)
+        t = fork_steal(w, victim);
+    if (!t)
+        t = steal_stale(victim);
+    return t;
+}
+
+struct jd_task *sched_steal(struct worker *w)
+{
+    unsigned count = w->rt->worker_count;
+    unsigned start = count > 1 ? rng_below(&w->rng, count) : 0;
+
+    for (unsigned i = 0; i < count; i++) {
+        struct worker *victim = &w->rt->workers[(start + i) % count];
+        struct jd_task *t = victim == w ? NULL : steal_from(w, victim);
+
+        if (t)
+            return t;
+    }
+    return NULL;
+}
+
+/* Serves ports and timers of workers that the watchdog calls stale. True: something happened. */
+bool sched_help_stale(struct worker *w)
+{
+    unsigned done = 0;
+
+    for (unsigned i = 0; i < w->rt->worker_count; i++) {
+        struct worker *victim = &w->rt->workers[i];
+
+        /* Relaxed: a hint; the port and the wheel have locks of their own. */
+        if (victim == w || !atom_load(&victim->stale, relaxed))
+            continue;
+        done += (unsigned)reactor_help(w->rt->reactor, i);
+        done += sched_expire(w, victim, w->now);
+    }
+    return done > 0;
+}
+
+/* W2 of idle.h: after the announcement, is there anything for this worker? */
+bool sched_has_work(struct worker *w)
+{
+    struct jd_runtime *rt = w->rt;
+
+    /* [STOP-1] Seq_cst, pairs with runtime_stop_workers(). */
+    if (atom_load(&rt->stop, seq_cst) || atom_load(&rt->signalled, seq_cst) ||
+        (atom_load(&rt->draining, seq_cst) && runtime_may_stop(w)) || !inbox_is_empty(&w->inbox))
+        return true;
+    if (!loop_queue_is_empty(&w->loop_queue) || !injector_is_empty(&rt->injector))
+        return true;
+    for (unsigned i = 0; i < rt->worker_count; i++) {
+        struct worker *other = &rt->workers[i];
+
+        if (!fifo_is_empty(&other->ready) || deque_len(&other->forks) != 0)
+            return true;
+    }
+    return atom_load(&w->lifo, relaxed) != NULL; /* Relaxed: own slot, or a thief has it */
+}

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Making tasks ready, from wherever the wake comes.
+ *
+ *   waker                       where the task goes
+ *   a task on a worker          the worker's LIFO slot; what was there goes to its ready queue
+ *   the loop (port, timers)     the ready queue
+ *   another thread              the injector
+ *   pinned, or JD_FIFO          the loop queue of its worker, by the inbox from elsewhere
+ *
+ * I1  A push that may matter to a sleeping worker is published seq_cst, then looks for sleepers
+ *     (idle.h). The LIFO slot is not announced: its owner runs it within a slice, and the watchdog
+ *     lets others take it when the owner does not.
+ * I2  A thread from outside counts itself in rt->foreign from before the task becomes visible until
+ *     its last access; jd_runtime_free() waits for 0 (task/stub.h).
+ */
+#include "sched/worker.h"
+
+/* From the owner's thread; the queue could not grow: the injector needs no memory. */
+static void push_overflow(struct worker *w, struct jd_task *t)
+{
+    injector_push(&w->rt->injector, w->index, &t->link.node);
+}
+
+void sched_push_quiet(struct worker *w, struct jd_task *t)
+{
+    if (JD_UNLIKELY((t->flags & TASK_PINNED) || runtime_is_fifo(w->rt))) {
+        t->link.kind = ITEM_TASK;
+        loop_queue_push(&w->loop_queue, &t->link);
+        return;
+    }
+    if (JD_UNLIKELY(!fifo_push(&w->ready, t)))
+        push_overflow(w, t);
+}
+
+static void wake_one(struct jd_runtime *rt)
+{
+    int index = idle_claim(&rt->idle);
+
+    if (index >= 0)
+        reactor_wake(rt->reactor, (unsigned)index);
+}
+
+void sched_wake_workers(struct jd_runtime *rt, unsigned items)
+{
+    (void)items; /* one is enough: each woken worker wakes one more while there is work */
+    if (JD_UNLIKELY(idle_wants_wake(&rt->idle)))
+        wake_one(rt);
+}
+
+void sched_push(struct worker *w, struct jd_task *t)
+{
+    sched_push_quiet(w, t);
+    if (JD_UNLIKELY(idle_wants_wake(&w->rt->idle)))
+        wake_one(w->rt);
+}
+
+/* Rings for this very worker, if it sleeps. */
+void sched_wake_worker(struct worker *w)
+{
+    struct idle *idle = &w->rt->idle;
+
+    if (idle_claim_worker(idle, w->index))
+        reactor_wake(w->rt->reactor, w->index);
+}
+
+void sched_post(struct worker *w, struct loop_item *item)
+{
+    if (worker_current() == w) {
+        loop_queue_push(&w->loop_queue, item);
+        return;
+    }
+    if (inbox_put(&w->inbox, &item->node))
+        sched_wake_worker(w);
+}
+
+static void ready_from_outside(struct jd_runtime *rt, struct jd_task *t)
+{
+    if ((t->flags & TASK_PINNED) || runtime_is_fifo(rt)) {
+        t->link.kind = ITEM_TASK;
+        sched_post(&rt->workers[t->worker], &t->link);
+        return;
+    }
+    injector_push(&rt->injector, t->worker, &t->link.node);
+    sched_wake_workers(rt, 1);
+}
+
+static void ready_on_worker(struct worker *w, struct jd_task *t)
+{
+    struct jd_task *displaced;
+
+    if ((t->flags & TASK_PINNED) && t->worker != w->index) {
+        t->link.kind = ITEM_TASK;
+        sched_post(&w->rt->workers[t->worker], &t->link);
+        return;
+    }
+    if (!w->current || (t->flags & TASK_PINNED) || runtime_is_fifo(w->rt)) {
+        sched_push(w, t);
+        return;
+    }
+    /* [LIFO-1] Acq_rel, pairs with the exchanges of the owner and of thieves: whoever gets the
+     * task sees it whole. */
+    displaced = atom_exchange(&w->lifo, t, acq_rel);
+    if (displaced)
+        sched_push(w, displaced);
+}
+
+void task_ready(struct jd_task *t)
+{
+    struct worker *w = worker_current();
+    struct jd_runtime *rt = task_runtime(t); /* the task has not ended: the runtime lives */
+
+    if (JD_LIKELY(w && w->rt == rt)) {
+        ready_on_worker(w, t);
+        return;
+    }
+    /* [FOREIGN-1] Seq_cst, pairs with the look in runtime_wait_for_strangers(). */
+    atom_fetch_add(&rt->foreign, 1, seq_cst);
+    ready_from_outside(rt, t);
+    atom_fetch_sub(&rt->foreign, 1, seq_cst); /* [FOREIGN-1] the last access */
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Running a task's function from its first instruction to its end, and what its end sets off.
+ *
+ * I1  A fresh task runs as a function call on the stack that the loop stands on; if it suspends,
+ *     the stack goes with it, loop frame and all. Nothing of the worker survives the call.
+ * I2  Order of the end: the root scope leaves its tree, the word says DONE, the outcome is
+ *     published, the group is told (its last access), the reservation and the runtime's reference
+ *     go. So a joiner that saw the outcome may free its handle at once.
+ * I3  A failure that nobody can look at any more is reported exactly once (FUTURE_REPORTED).
+ */
+#include <errno.h>
+
+#include "sched/error.h"
+#include "sched/worker.h"
+
+/* What the body returned, as the outcome of the task. */
+static uint32_t outcome_flags(const struct jd_task *t, jd_result result)
+{
+    /* Relaxed: a cancel that comes too late to be seen came after the end. */
+    bool asked = (atom_load(&t->future.flags, relaxed) & FUTURE_CANCEL_REQUESTED) != 0;
+
+    return result.error == -ECANCELED && asked ? FUTURE_CANCELLED : 0;
+}
+
+/* With the runtime's reference still held. */
+static void report_if_unwatched(struct jd_task *t, jd_result result, uint32_t flags)
+{
+    if (JD_LIKELY(!result.error) || (flags & FUTURE_CANCELLED) || t->group)
+        return;
+    /* Relaxed: a count of 1 is ours; nobody else can make it grow. */
+    if ((t->flags & TASK_DETACHED) || atom_load(&t->future.refs, relaxed) == 1)
+        future_report_unhandled(&t->future);
+}
+
+static void task_finish(struct jd_task *t, jd_result result)
+{
+    struct worker *w = worker_current();
+    struct group *group = t->group;
+    uint32_t flags = outcome_flags(t, result);
+
+    JD_ASSERT(t->scope == &t->root); /* a scope or group outlived its frame */
+    scope_unlink(&t->root);
+    word_finish(&t->target.word);
+    w->current = NULL;
+    (void)future_complete(&t->future, result, flags); /* nobody else may complete a task */
+    report_if_unwatched(t, result, flags);
+    if (group)
+        group_member_ended(group, t, result);
+    /* Relaxed: single writer; read for the shutdown's count behind seq_cst looks. */
+    atom_store(&w->finished, atom_load(&w->finished, relaxed) + 1, seq_cst); /* [COUNT-2] */
+    /* [STOP-1] Seq_cst, pairs with the look of a parked worker 0 at the tasks left. */
+    if (JD_UNLIKELY(atom_load(&w->rt->draining, seq_cst)))
+        sched_wake_worker(&w->rt->workers[0]);
+    if (!(t->flags & TASK_FOREIGN_STACK))
+        stack_cache_unreserve(&w->stacks);
+    future_unref(&t->future);
+}
+
+void sched_run_fresh(struct jd_task *t)
+{
+    struct worker *w = worker_current();
+
+    t->fiber = w->fiber;
+    w->current = t;
+    w->fiber->user = t;
+    task_finish(t, t->fn(t->arg));
+}
+
+/*
+ * As a function call inside the caller, which waits for its end anyway (jd_join): the identity and
+ * the scope change around the call. The root scope hangs below the caller's scope, so a cancel of
+ * the caller reaches the task.
+ */
+void sched_run_inline(struct jd_task *t)
+{
+    struct worker *w = worker_current();
+    struct jd_task *caller = w->current;
+
+    t->root.parent = caller->scope;
+    w->current = t;
+    w->fiber->user = t;
+    task_finish(t, t->fn(t->arg));
+    w = worker_current();
+    w->current = caller;
+    w->fiber->user = caller;
+}

@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Making tasks and ending their records.
+ *
+ * I1  A spawn either gives a queued task or leaves nothing behind: first the stack reservation, then
+ *     the record, then the name; each failure undoes what came before.
+ * I2  Whoever may suspend has a stack reserved from spawn to end (fiber/stack.h I1).
+ * I3  `refs` is stored last (release): a foreach that takes a reference from non-zero sees a whole
+ *     record.
+ * I4  Ids come in blocks per worker; they are never reused and order nothing.
+ */
+#include "sched/spawn.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "sched/error.h"
+
+#define ID_BLOCK 1024
+
+static uint64_t id_take(struct jd_runtime *rt, struct worker *w)
+{
+    if (!w)
+        return atom_fetch_add(&rt->next_id_block, 1, relaxed); /* Relaxed: only unique. */
+    if (JD_UNLIKELY(w->next_id == w->id_end)) {
+        w->next_id = atom_fetch_add(&rt->next_id_block, ID_BLOCK, relaxed);
+        w->id_end = w->next_id + ID_BLOCK;
+    }
+    return w->next_id++;
+}
+
+static char *name_new(const char *name)
+{
+    char *copy = mem_calloc(TASK_NAME_BYTES);
+
+    if (copy)
+        strncpy(copy, name, TASK_NAME_BYTES - 1);
+    return copy;
+}
+
+static void task_init(struct jd_task *t, struct runtime_stub *stub, jd_fn fn, void *arg,
+                      struct scope *parent)
+{
+    outcome_init(&t->future.outcome);
+    atom_store(&t->future.flags, FUTURE_IS_TASK, relaxed); /* Relaxed: published by refs (I3). */
+    atom_store(&t->future.reason, NULL, relaxed);
+    t->future.stub = stub;
+    word_reset(&t->target.word, WORD_NEW);
+    t->target.is_thread = 0;
+    t->fiber = NULL;
+    t->fn = fn;
+    t->arg = arg;
+    t->scope = &t->root;
+    scope_init(&t->root, parent, t, SCOPE_OPEN);
+    atom_store(&t->name, NULL, relaxed);
+    t->group = NULL;
+    t->flags = 0;
+    t->worker = 0;
+    t->stack_class = 0;
+}
+
+static struct jd_task *record_take(struct jd_runtime *rt, struct worker *w)
+{
+    struct jd_task *t = w ? slab_take(&rt->depot, &w->slab, rt->stub)
+                          : slab_take_shared(&rt->depot, rt->stub);
+
+    if (t)
+        t->id = id_take(rt, w);
+    return t;
+}
+
+static void record_put(struct jd_runtime *rt, struct worker *w, struct jd_task *t)
+{
+    t->id = 0;
+    if (w)
+        slab_put(&rt->depot, &w->slab, t);
+    else
+        slab_put_shared(&rt->depot, t);
+}
+
+static int reserve_stack(struct jd_runtime *rt, struct worker *w)
+{
+    return w ? stack_cache_reserve(&w->stacks) : stack_pool_reserve(&rt->stacks, 1);
+}
+
+static void unreserve_stack(struct jd_runtime *rt, struct worker *w)
+{
+    if (w)
+        stack_cache_unreserve(&w->stacks);
+    else
+        stack_pool_unreserve(&rt->stacks, 1);
+}
+
+static void count_spawn(struct jd_runtime *rt, struct worker *w)
+{
+    /* [COUNT-2] Release, pairs with runtime_tasks_left(): a spawn is counted before the task can
+     * end. Single writer per worker. */
+    if (w)
+        atom_store(&w->spawned, atom_load(&w->spawned, relaxed) + 1, release);
+    else
+        atom_fetch_add(&rt->foreign_spawned, 1, release);
+}
+
+/* A whole record with its reservation, `refs` still 0. NULL: out of memory. */
+static struct jd_task *task_new(struct jd_runtime *rt, struct worker *w, jd_fn fn, void *arg,
+                                struct scope *parent)
+{
+    struct jd_task *t;
+
+    if (reserve_stack(rt, w))
+        return NULL;
+    t = record_take(rt, w);
+    if (JD_UNLIKELY(!t)) {
+        unreserve_stack(rt, w);
+        return NULL;
+    }
+    task_init(t, rt->stub, fn, arg, parent);
+    count_spawn(rt, w);
+    return t;
+}
+
+static struct jd_task *make(struct worker *w, jd_fn fn, void *arg, struct scope *parent,
+                            uint32_t refs)
+{
+    struct jd_task *t = task_new(w->rt, w, fn, arg, parent);
+
+    if (t) {
+        t->flags = TASK_STOLEN_FORK;
+        atom_store(&t->future.refs, refs, release); /* [REF-2] */
+    }
+    return t;
+}
+
+struct jd_task *sched_make_claimed(struct worker *w, jd_fn fn, void *arg, struct scope *parent)
+{
+    struct jd_task *t = make(w, fn, arg, parent, 0);
+
+    if (t)
+        (void)word_claim(&t->target.word); /* nobody else has seen it */
+    return t;
+}
+
+struct jd_task *sched_make_queued(struct worker *w, jd_fn fn, void *arg, struct scope *parent)
+{
+    struct jd_task *t = make(w, fn, arg, parent, 2);
+
+    if (t)
+        sched_push(w, t);
+    return t;
+}
+
+static int options_check(const struct jd_runtime *rt, const jd_task_options *opt)
+{
+    if (!opt)
+        return 0;
+    if (opt->size == 0 || (opt->flags & ~(JD_TASK_PINNED | JD_TASK_EAGER)))
+        return -EINVAL;
+    if (opt->size > sizeof(*opt))
+        return -E2BIG;
+    if (opt->stack_bytes > rt->stack_bytes)
+        return -ENOSYS; /* one stack size per runtime so far */
+    return 0;
+}
+
+static int options_apply(struct jd_task *t, const jd_task_options *opt)
+{
+    if (!opt)
+        return 0;
+    if (opt->flags & JD_TASK_PINNED)
+        t->flags |= TASK_PINNED;
+    if (opt->name) {
+        char *name = name_new(opt->name);
+
+        if (!name)
+            return -ENOMEM;
+        atom_store(&t->name, name, release); /* [NAME-1] */
+    }
+    return 0;
+}
+
+static void task_start(struct worker *w, struct jd_task *t, bool eager)
+{
+    if (eager && w && w->current && word_claim(&t->target.word))
+        sched_run_eager(t);
+    else if (w)
+        sched_push(w, t);
+    else
+        task_ready(t);
+}
+
+/* Undoes task_new() of a task that nobody has seen. */
+static void task_undo(struct jd_runtime *rt, struct worker *w, struct jd_task *t)
+{
+    if (w)
+        atom_store(&w->finished, atom_load(&w->finished, relaxed) + 1, release); /* [COUNT-2] */
+    else
+        atom_fetch_add(&rt->foreign_finished, 1, release);
+    unreserve_stack(rt, w);
+    word_reset(&t->target.word, WORD_DONE);
+    record_put(rt, w, t);
+}
+
+void sched_unmake_claimed(struct worker *w, struct jd_task *t)
+{
+    task_undo(w->rt, w, t);
+}
+
+int sched_spawn(struct jd_runtime *rt, jd_fn fn, void *arg, const jd_task_options *opt,
+                struct scope *parent_scope, struct group *group, jd_task **ret)
+{
+    struct worker *w = worker_current();
+    struct jd_task *t;
+    int err = options_check(rt, opt);
+
+    if (!fn || err)
+        return fn ? err : -EINVAL;
+    if (w && w->rt != rt)
+        w = NULL;
+    /* [STOP-2] Acquire, pairs with the shutdown's store. */
+    if (JD_UNLIKELY(atom_load(&rt->refuse_spawns, acquire)))
+        return -ESHUTDOWN;
+    t = task_new(rt, w, fn, arg, parent_scope);
+    if (JD_UNLIKELY(!t))
+        return -ENOMEM;
+    err = options_apply(t, opt);
+    if (JD_UNLIKELY(err)) {
+        task_undo(rt, w, t);
+        return err;
+    }
+    t->worker = (uint16_t)(w ? w->index : 0);
+    t->group = group;
+    if (!ret)
+        t->flags |= TASK_DETACHED;
+    atom_store(&t->future.refs, ret ? 2 : 1, release); /* [REF-2] */
+    if (ret)
+        *ret = t;
+    task_start(w, t, opt && (opt->flags & JD_TASK_EAGER));
+    return 0;
+}
+
+/* The last reference is gone: by a worker of the runtime, another thread, or after its end. */
+void task_free(struct jd_task *t)
+{
+    struct runtime_stub *stub = t->future.stub;
+    struct worker *w = worker_current();
+
+    if (t->future.result.error && outcome_is_done(&t->future.outcome) && !t->group)
+        future_report_unhandled(&t->future);
+    mem_free(atom_load(&t->name, acquire), TASK_NAME_BYTES); /* [NAME-1] */
+    if (w && w->rt->stub == stub) {
+        record_put(w->rt, w, t);
+        return;
+    }
+    spin_lock(&stub->lock);
+    bool alive = stub->rt != NULL;
+    if (alive)
+        record_put(stub->rt, NULL, t);
+    else
+        t->id = 0; /* the chunk goes with the stub */
+    spin_unlock(&stub->lock);
+    if (!alive)
+        runtime_stub_unref(stub); /* the record's, given when the runtime was freed */
+}

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Waiting: see wait.h. The order in wait_open() and wait_sleep() is scope.h I5: link the scopes,
+ * open the wait, then look at the cancel flags; a cancel in between is seen by one side or the other.
+ */
+#include "sched/wait.h"
+
+#include <errno.h>
+
+#include "base/clock.h"
+#include "task/parker.h"
+
+int call_begin(unsigned kind, struct jd_task **ret_task)
+{
+    struct worker *w = worker_current();
+    struct jd_task *t = w ? w->current : NULL;
+
+    *ret_task = t;
+    if (!t)
+        return !w && (kind & WAIT_THREADS) ? 0 : -EPERM;
+    if ((kind & WAIT_CANCELLABLE) && scope_check(t->scope))
+        return -ECANCELED;
+    if (JD_UNLIKELY(sched_charge(w)))
+        sched_suspend(POST_YIELD);
+    return 0;
+}
+
+int wait_open(struct wait *w, struct jd_task *task, unsigned kind)
+{
+    w->task = task;
+    w->parker = NULL;
+    w->cancellable = task && (kind & WAIT_CANCELLABLE);
+    if (task) {
+        if (w->cancellable)
+            scope_link(task->scope);
+        w->target = &task->target;
+    } else {
+        w->parker = parker_take();
+        if (!w->parker)
+            return -ENOMEM;
+        w->target = parker_target(w->parker);
+    }
+    w->seq = word_wait_begin(&w->target->word, w->cancellable);
+    return 0;
+}
+
+/* Under the wheel's lock. */
+static void *wait_timer_claim(struct timer *timer)
+{
+    struct wait_timer *t = JD_CONTAINER_OF(timer, struct wait_timer, timer);
+    struct wait_target *target = t->target;
+
+    return word_wake(&target->word, t->seq, CAUSE_TIMED_OUT) == WAKE_QUEUE ? target : NULL;
+}
+
+void sched_arm(struct jd_runtime *rt, struct timer *t, int64_t deadline)
+{
+    struct worker *w = worker_current();
+
+    if (!w || w->rt != rt)
+        w = &rt->workers[0];
+    if (timer_arm(&w->timers, t, deadline) && w != worker_current())
+        sched_wake_worker(w);
+}
+
+static unsigned task_sleep(struct wait *w, int64_t deadline)
+{
+    struct jd_task *t = w->task;
+    bool timed = deadline != CLOCK_FOREVER;
+    unsigned cause;
+
+    if (w->cancellable && scope_is_cancelled(t->scope))
+        (void)word_wake(&t->target.word, w->seq, CAUSE_CANCELLED); /* losing: granted first */
+    cause = word_cause(&t->target.word);
+    if (cause != CAUSE_NONE)
+        return cause;
+    if (timed) {
+        w->timer.target = w->target;
+        w->timer.seq = w->seq;
+        timer_init(&w->timer.timer, wait_timer_claim);
+        sched_arm(task_runtime(t), &w->timer.timer, deadline);
+    }
+    while ((cause = word_cause(&t->target.word)) == CAUSE_NONE) /* once: no spurious wakes */
+        sched_suspend(POST_PARK);
+    if (timed && cause != CAUSE_TIMED_OUT)
+        (void)timer_disarm(&w->timer.timer); /* claimed already: it lost and is gone */
+    return cause;
+}
+
+unsigned wait_sleep(struct wait *w, int64_t deadline)
+{
+    if (!w->task)
+        return parker_wait(w->parker, w->seq, deadline);
+    return task_sleep(w, deadline);
+}
+
+void wait_close(struct wait *w)
+{
+    if (w->parker)
+        parker_put(w->parker);
+}
+
+int wait_error(const struct wait *w, unsigned cause)
+{
+    JD_ASSERT(cause == CAUSE_CANCELLED || cause == CAUSE_TIMED_OUT);
+    if (cause == CAUSE_TIMED_OUT)
+        return -ETIMEDOUT;
+    (void)scope_check(w->task->scope); /* for its note: who ended us */
+    return -ECANCELED;
+}
+
+int outcome_await(struct jd_future *f, int64_t deadline, unsigned kind)
+{
+    struct waiter node;
+    struct jd_task *task;
+    struct wait w;
+    unsigned cause;
+    int err = call_begin(kind, &task);
+
+    if (err)
+        return err;
+    if (outcome_is_done(&f->outcome))
+        return 0;
+    if (task && f == &task->future)
+        return -EDEADLK;
+    err = wait_open(&w, task, kind);
+    if (err)
+        return err;
+    waiter_init(&node, w.target, w.seq);
+    node.want = NODE_WAITER;
+    if (!outcome_wait(&f->outcome, &node))
+        (void)word_wake(&w.target->word, w.seq, CAUSE_GRANTED); /* losing: cancelled first */
+    cause = wait_sleep(&w, deadline);
+    if (cause != CAUSE_GRANTED)
+        outcome_leave(&f->outcome, &node);
+    wait_close(&w);
+    if (cause == CAUSE_GRANTED || outcome_is_done(&f->outcome))
+        return 0; /* a completion wins over a cancel */
+    return wait_error(&w, cause);
+}

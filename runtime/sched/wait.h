@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef SCHED_WAIT_H
+#define SCHED_WAIT_H
+
+/*
+ * One wait of a task or a plain thread: the frame around every suspension.
+ *
+ *   err = wait_open(&w, WAIT_CANCELLABLE);     who waits, is it cancelled already
+ *   link a waiter node with w.target, w.seq    under the lock of what is waited for
+ *   cause = wait_sleep(&w, deadline);          ends by exactly one of grant, cancel, timeout
+ *   if (cause < CAUSE_GRANTED) unlink the node
+ *   wait_close(&w);
+ *
+ * I1  Nothing between wait_open() and wait_sleep() may suspend.
+ * I2  After wait_sleep() the worker may be another one.
+ */
+#include "sched/worker.h"
+
+enum wait_kind {
+    WAIT_CANCELLABLE = 1, /* S: an outer cancel ends it */
+    WAIT_THREADS = 2,     /* TS: plain threads may do it, too */
+};
+
+struct parker;
+
+struct wait {
+    struct wait_target *target;
+    struct jd_task *task; /* NULL: a plain thread */
+    struct parker *parker;
+    uint32_t seq;
+    bool cancellable;
+    struct wait_timer {
+        struct timer timer;
+        struct wait_target *target;
+        uint32_t seq;
+    } timer;
+};
+
+/*
+ * For calls that may complete without waiting: 0 when the caller may go on, -EPERM in a wrong
+ * place, -ECANCELED in a cancelled scope. Charges the budget, and yields when it is used up.
+ * *ret_task is NULL on a plain thread (only with WAIT_THREADS).
+ */
+int call_begin(unsigned kind, struct jd_task **ret_task);
+
+/* After call_begin(). -ENOMEM: no parker for a plain thread. */
+int wait_open(struct wait *w, struct jd_task *task, unsigned kind);
+/* How it ended: enum word_cause. */
+unsigned wait_sleep(struct wait *w, int64_t deadline);
+void wait_close(struct wait *w);
+
+/* -ECANCELED or -ETIMEDOUT for a wait that was not granted; notes which scope did it. */
+int wait_error(const struct wait *w, unsigned cause);
+
+/* Waits for an outcome. 0, -ETIMEDOUT, -ECANCELED, -EPERM, -EDEADLK. */
+int outcome_await(struct jd_future *f, int64_t deadline, unsigned kind);
+
+/* Whose wheel a timer of this thread goes to: the worker's, else worker 0's of rt. */
+void sched_arm(struct jd_runtime *rt, struct timer *t, int64_t deadline);
+
+#endif /* SCHED_WAIT_H */

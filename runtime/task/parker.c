@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Plain threads that wait: see parker.h. The futex word carries the wait number of the last wake,
+ * so a wake that arrives before the sleep is seen, and a stale one is told apart.
+ */
+#include "task/parker.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+
+struct parker {
+    struct wait_target target;
+    JD_ATOMIC(uint32_t) woken; /* seq of the last wait that was ended while we slept */
+    struct parker *next;       /* guarded by pool.lock */
+};
+
+static struct {
+    struct spin lock;
+    struct parker *free;
+} pool;
+
+struct parker *parker_take(void)
+{
+    struct parker *p;
+
+    spin_lock(&pool.lock);
+    p = pool.free;
+    if (p)
+        pool.free = p->next;
+    spin_unlock(&pool.lock);
+    if (!p) {
+        p = mem_calloc(sizeof(*p));
+        if (!p)
+            return NULL;
+        p->target.is_thread = 1;
+    }
+    word_reset(&p->target.word, WORD_RUNNING);
+    return p;
+}
+
+void parker_put(struct parker *p)
+{
+    spin_lock(&pool.lock);
+    p->next = pool.free;
+    pool.free = p;
+    spin_unlock(&pool.lock);
+}
+
+struct wait_target *parker_target(struct parker *p)
+{
+    return &p->target;
+}
+
+/* -ETIMEDOUT or 0; returns early for any reason. */
+static int futex_sleep(struct parker *p, uint32_t seen, int64_t deadline)
+{
+    struct timespec ts = { .tv_sec = deadline / 1000000000, .tv_nsec = deadline % 1000000000 };
+    long err = syscall(SYS_futex, &p->woken, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, seen,
+                       deadline == CLOCK_FOREVER ? NULL : &ts, NULL, FUTEX_BITSET_MATCH_ANY);
+
+    return err < 0 && errno == ETIMEDOUT ? -ETIMEDOUT : 0;
+}
+
+unsigned parker_wait(struct parker *p, uint32_t seq, int64_t deadline)
+{
+    uint32_t seen = atom_load(&p->woken, relaxed); /* Relaxed: only compared by the kernel. */
+
+    if (!word_park(&p->target.word)) {
+        word_resume(&p->target.word);
+        return word_cause(&p->target.word);
+    }
+    while (word_cause(&p->target.word) == CAUSE_NONE) { /* bounded by the deadline or a waker */
+        if (futex_sleep(p, seen, deadline) == -ETIMEDOUT)
+            (void)word_wake(&p->target.word, seq, CAUSE_TIMED_OUT); /* losing: it was granted */
+        seen = atom_load(&p->woken, relaxed);
+    }
+    word_resume(&p->target.word);
+    return word_cause(&p->target.word);
+}
+
+void parker_ready(struct wait_target *target)
+{
+    struct parker *p = JD_CONTAINER_OF(target, struct parker, target);
+
+    /* Relaxed: the wait's word orders; this only ends the sleep. A parker that was handed on
+     * meanwhile sees one spurious return. */
+    atom_fetch_add(&p->woken, 1, relaxed);
+    (void)syscall(SYS_futex, &p->woken, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 1, NULL, NULL, 0);
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What tests share under Criterion and under our own runner: the seed and the number of rounds.
+ */
+#include "jd_test.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+
+#if defined(__has_feature)
+#define HAS_FEATURE(f) __has_feature(f)
+#else
+#define HAS_FEATURE(f) 0
+#endif
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || \
+    HAS_FEATURE(address_sanitizer) || HAS_FEATURE(thread_sanitizer) || \
+    HAS_FEATURE(memory_sanitizer)
+#define SLOW_BUILD true
+#else
+#define SLOW_BUILD false
+#endif
+
+uint64_t jd_test_seed(void)
+{
+    const char *text = getenv("JD_TEST_SEED");
+    uint64_t seed = 0;
+
+    if (text && *text)
+        return strtoull(text, NULL, 0);
+    if (getrandom(&seed, sizeof(seed), 0) != (ssize_t)sizeof(seed))
+        seed = 1;
+    fprintf(stderr, "# repeat with JD_TEST_SEED=%" PRIu64 "\n", seed);
+    return seed;
+}
+
+unsigned long jd_test_rounds(unsigned long n)
+{
+    bool slow = SLOW_BUILD || getenv("JD_TEST_SLOW") != NULL;
+
+    return slow && n > 10 ? n / 10 : n;
+}
