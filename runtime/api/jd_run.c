@@ -24,15 +24,13 @@ static jd_result run_main(struct jd_runtime *rt, jd_fn fn, void *arg)
     int err;
 
     opt.name = "main";
-    err = sched_spawn(rt, fn, arg, &opt, NULL, NULL, &main_task);
+    err = signals_take(rt); /* first: once spawned, main would be entered */
+    if (!err)
+        err = sched_spawn(rt, fn, arg, &opt, NULL, NULL, &main_task);
     if (err)
         return jd_err(err);
     rt->main_task = main_task;
-    err = signals_take(rt);
-    if (err)
-        result = jd_err(err);
-    else
-        result = jd_run_until_complete(rt, &main_task->future);
+    result = jd_run_until_complete(rt, &main_task->future);
     interrupted = signals_seen(rt) && jd_future_cancelled(&main_task->future);
     return interrupted ? jd_err(-EINTR) : result;
 }

@@ -8,7 +8,8 @@
 #include "sched/worker.h"
 
 /* run.c: the calling thread serves worker 0 until the runtime stops. 0, -EBUSY, -ESHUTDOWN, ... */
-int runtime_run(struct jd_runtime *rt);
+int runtime_run(struct jd_runtime *rt, jd_future *until); /* until: NULL = jd_stop() */
+void runtime_stop_now(struct jd_runtime *rt);
 void runtime_join_threads(struct jd_runtime *rt);
 
 /* shutdown.c: cancels what is left and runs until it has ended. 0 or -ETIMEDOUT. */

@@ -4,7 +4,7 @@
  *
  * I1  Worker 0 is served by the thread that calls run (or a thread of its own after
  *     jd_runtime_start); workers 1.. by threads that are made at the first run and wait on run_cond
- *     between runs, running nothing.
+ *     between runs, running nothing. Worker 0's own thread sits out the runs of others.
  * I2  `stop` ends a run; it is cleared when the run is over, so a stop before a run makes that run
  *     do one tick (worker.ticked).
  * I3  A run is over when all threads have left their loops (`inside` is 0).
@@ -31,13 +31,19 @@ static void wake_all(struct jd_runtime *rt)
 
 void runtime_stop_workers(struct jd_runtime *rt)
 {
-    atom_store(&rt->stop, 1, seq_cst); /* [STOP-1] */
+    atom_fetch_or(&rt->stop, STOP_ASKED, seq_cst); /* [STOP-1] */
+    wake_all(rt);
+}
+
+void runtime_stop_now(struct jd_runtime *rt)
+{
+    atom_fetch_or(&rt->stop, STOP_ASKED | STOP_NOW, seq_cst); /* [STOP-1] */
     wake_all(rt);
 }
 
 void jd_stop(jd_runtime *rt)
 {
-    if (rt)
+    if (rt && atom_load(&rt->state, acquire) != RUNTIME_DEAD) /* [STATE-1] */
         runtime_stop_workers(rt);
 }
 
@@ -59,12 +65,14 @@ uint64_t runtime_tasks_left(struct jd_runtime *rt)
 bool runtime_may_stop(struct worker *w)
 {
     struct jd_runtime *rt = w->rt;
+    /* [STOP-1] Before the look into the queues: what was posted before the stop is run. */
+    uint32_t stop = atom_load(&rt->stop, acquire);
 
-    if (!atom_load(&rt->draining, acquire)) /* [STOP-1] */
-        return atom_load(&rt->stop, acquire) != 0; /* [STOP-1] */
+    if ((stop & STOP_NOW) || !atom_load(&rt->draining, acquire)) /* [STOP-1] */
+        return stop != 0;
     if (!loop_queue_is_empty(&w->loop_queue) || !inbox_is_empty(&w->inbox))
         return false;
-    if (atom_load(&rt->stop, acquire)) /* [STOP-1] worker 0 found the end, or ran out of time */
+    if (stop) /* worker 0 found the end */
         return true;
     if (w->index != 0 || runtime_tasks_left(rt) != 0 || reactor_in_flight(rt->reactor) != 0)
         return false;
@@ -152,6 +160,7 @@ static void *thread_main(void *arg)
     struct worker_thread *self = arg;
     struct jd_runtime *rt = self->rt;
     uint64_t served = 0;
+    bool mine;
 
     block_signals();
     pin_to_cpu(&rt->workers[self->index]);
@@ -162,8 +171,10 @@ static void *thread_main(void *arg)
             continue;
         }
         served = rt->run_number;
+        mine = rt->started || self->index != 0; /* I1 */
         pthread_mutex_unlock(&rt->run_lock);
-        serve_or_report(&rt->workers[self->index]);
+        if (mine)
+            serve_or_report(&rt->workers[self->index]);
         pthread_mutex_lock(&rt->run_lock);
         rt->inside--;
         pthread_cond_broadcast(&rt->run_cond);
@@ -177,15 +188,19 @@ static int threads_start(struct jd_runtime *rt, unsigned first)
 {
     char name[32]; /* pthread_setname_np() takes 16 with the end */
 
-    for (unsigned i = first + rt->thread_count; i < rt->worker_count; i++) {
-        struct worker_thread *t = &rt->threads[rt->thread_count];
+    for (unsigned i = first; i < rt->worker_count; i++) {
+        struct worker_thread *t = &rt->threads[i];
         int err;
 
+        if (t->rt)
+            continue;
         t->rt = rt;
         t->index = i;
         err = pthread_create(&t->thread, NULL, thread_main, t);
-        if (err)
+        if (err) {
+            t->rt = NULL;
             return -err;
+        }
         snprintf(name, sizeof(name), "%.9s-%u", rt->name, i);
         (void)pthread_setname_np(t->thread, name); /* for people only */
         rt->thread_count++;
@@ -197,10 +212,11 @@ static int run_begin(struct jd_runtime *rt, bool all_on_threads)
 {
     int err = 0;
 
+    /* [STATE-1] Without the lock: in the child of a fork somebody may hold it for ever. */
+    if (atom_load(&rt->state, acquire) == RUNTIME_DEAD)
+        return -ESHUTDOWN;
     pthread_mutex_lock(&rt->run_lock);
-    if (atom_load(&rt->state, acquire) == RUNTIME_DEAD) /* [STATE-1] */
-        err = -ESHUTDOWN;
-    else if (atom_load(&rt->state, acquire) != RUNTIME_NEW || rt->started)
+    if (atom_load(&rt->state, acquire) != RUNTIME_NEW || rt->started)
         err = -EBUSY;
     if (!err && !rt->watchdog.running)
         err = watchdog_start(rt);
@@ -229,18 +245,39 @@ static void run_end(struct jd_runtime *rt)
     pthread_mutex_unlock(&rt->run_lock);
 }
 
-int runtime_run(struct jd_runtime *rt)
+/* jd_runtime_start(), then jd_stop(): nobody has waited for the end of that run. */
+static void end_stopped_run(struct jd_runtime *rt)
+{
+    if (rt->started && atom_load(&rt->stop, acquire)) /* [STOP-1] */
+        run_end(rt);
+}
+
+/* On worker 0. One that was left over from a former run (it was stopped before) stops nothing. */
+static void stop_run(jd_future *f, void *arg)
+{
+    struct jd_runtime *rt = arg;
+
+    if (rt->until == f)
+        jd_stop(rt);
+}
+
+int runtime_run(struct jd_runtime *rt, jd_future *until)
 {
     int err;
 
     if (worker_current())
         return -EBUSY;
-    if (rt->started && atom_load(&rt->stop, acquire)) /* [STOP-1] jd_runtime_start, then jd_stop */
-        run_end(rt);
+    end_stopped_run(rt);
     err = run_begin(rt, false);
     if (err)
         return err;
-    err = worker_serve(&rt->workers[0]);
+    rt->until = until;
+    err = until ? jd_future_add_done_callback(until, stop_run, rt) : 0;
+    if (!err)
+        err = worker_serve(&rt->workers[0]);
+    if (until)
+        (void)jd_future_remove_done_callback(until, stop_run, rt); /* 0: it is scheduled */
+    rt->until = NULL;
     run_end(rt);
     return err;
 }
@@ -251,8 +288,9 @@ void runtime_join_threads(struct jd_runtime *rt)
     rt->quit = true;
     pthread_cond_broadcast(&rt->run_cond);
     pthread_mutex_unlock(&rt->run_lock);
-    for (unsigned i = 0; i < rt->thread_count; i++)
-        pthread_join(rt->threads[i].thread, NULL);
+    for (unsigned i = 0; i < rt->worker_count; i++)
+        if (rt->threads[i].rt)
+            pthread_join(rt->threads[i].thread, NULL);
     rt->thread_count = 0;
 }
 
@@ -262,18 +300,13 @@ int jd_runtime_start(jd_runtime *rt)
         return -EINVAL;
     if (worker_current())
         return -EBUSY;
+    end_stopped_run(rt);
     return run_begin(rt, true);
 }
 
 int jd_run_forever(jd_runtime *rt)
 {
-    return rt ? runtime_run(rt) : -EINVAL;
-}
-
-static void stop_run(jd_future *f, void *arg)
-{
-    (void)f;
-    jd_stop(arg);
+    return rt ? runtime_run(rt, NULL) : -EINVAL;
 }
 
 jd_result jd_run_until_complete(jd_runtime *rt, jd_future *fut)
@@ -283,11 +316,7 @@ jd_result jd_run_until_complete(jd_runtime *rt, jd_future *fut)
 
     if (!rt || !fut || fut->stub != rt->stub)
         return jd_err(-EINVAL);
-    err = jd_future_add_done_callback(fut, stop_run, rt);
-    if (err)
-        return jd_err(err);
-    err = runtime_run(rt);
-    (void)jd_future_remove_done_callback(fut, stop_run, rt); /* 0: it has run */
+    err = runtime_run(rt, fut);
     if (err)
         return jd_err(err);
     err = jd_future_result(fut, &result); /* -EAGAIN: stopped before */
@@ -315,7 +344,7 @@ jd_result jd_runtime_call(jd_runtime *rt, jd_fn fn, void *arg)
 int jd_runtime_spawn_task(jd_runtime *rt, jd_fn fn, void *arg, const jd_task_options *opt,
                           jd_task **ret)
 {
-    return rt && ret ? sched_spawn(rt, fn, arg, opt, NULL, NULL, ret) : -EINVAL;
+    return rt ? sched_spawn(rt, fn, arg, opt, NULL, NULL, ret) : -EINVAL;
 }
 
 jd_task *jd_runtime_spawn(jd_runtime *rt, jd_fn fn, void *arg, const jd_task_options *opt)

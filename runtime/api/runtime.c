@@ -105,7 +105,7 @@ static void runtime_init(struct jd_runtime *rt, const struct config *c)
     idle_init(&rt->idle);
     spin_init(&rt->handler_lock);
     atom_init(&rt->next_id_block, 1);
-    atom_init(&rt->slow_step, c->flags & JD_DEBUG ? JD_MS(100) : 0);
+    atom_init(&rt->slow_step, c->flags & JD_DEBUG ? SLOW_STEP_DEFAULT : 0);
     pthread_mutex_init(&rt->run_lock, NULL); /* cannot fail without attributes */
     pthread_cond_init(&rt->run_cond, NULL);
 }
@@ -177,18 +177,18 @@ int jd_runtime_new(const jd_config *cfg, jd_runtime **ret)
 static void worker_drop_leftovers(struct worker *w)
 {
     struct loop_item *item;
-    struct jd_task *t;
+    void *entry;
 
     sched_inbox_drain(w);
     (void)loop_queue_begin_tick(&w->loop_queue);
     while ((item = loop_queue_next(&w->loop_queue))) {
-        if (item->kind == ITEM_TASK)
-            future_unref(&JD_CONTAINER_OF(item, struct jd_task, link)->future);
-        else
-            callback_drop(item);
+        JD_ASSERT(item->kind != ITEM_TASK); /* no task is left */
+        callback_drop(item);
     }
-    while ((t = fifo_pop(&w->ready)))
-        future_unref(&t->future);
+    while ((entry = fifo_pop(&w->ready))) { /* stale ones: no task is left */
+        JD_ASSERT((uintptr_t)entry & ENTRY_FRESH);
+        future_unref(&((struct jd_task *)((uintptr_t)entry & ~ENTRY_FRESH))->future);
+    }
 }
 
 static void drop_token(void *token, void *ctx)
@@ -200,18 +200,12 @@ static void drop_token(void *token, void *ctx)
 
 static void drop_leftovers(struct jd_runtime *rt)
 {
-    struct qlist list;
-    struct qnode *node;
-
     for (unsigned i = 0; i < rt->worker_count; i++) {
         while (timer_wheel_next(&rt->workers[i].timers) != CLOCK_FOREVER) /* bounded by the timers */
             (void)timer_wheel_expire(&rt->workers[i].timers, CLOCK_FOREVER - 1, drop_token, NULL);
         worker_drop_leftovers(&rt->workers[i]);
     }
-    qlist_init(&list);
-    (void)injector_pop_batch(&rt->injector, 0, &list, UINT32_MAX);
-    while ((node = qlist_pop(&list)))
-        future_unref(&JD_CONTAINER_OF(node, struct jd_task, link.node)->future);
+    JD_ASSERT(injector_is_empty(&rt->injector)); /* no task is left */
 }
 
 /* From here on handles and futures that outlive the runtime find the stub only. */
@@ -256,6 +250,7 @@ int jd_runtime_free(jd_runtime *rt)
     atom_store(&rt->state, RUNTIME_DEAD, release); /* [STATE-1] */
     drop_leftovers(rt);
     orphan_handles(rt);
+    wait_for_strangers(rt); /* the last ones that found it by its stub */
     runtime_destroy(rt);
     return 0;
 }

@@ -24,8 +24,8 @@ enum {
     SLAB_SLOTS = 64,
     COLOURS = 16,
     COLOUR_BYTES = 64,
-    POOLS_MAX =
-        64, /* known to the signal handler; later ones work, their overflows are anonymous */
+    /* Known to the signal handler. Later pools work, but their overflows are anonymous. */
+    POOLS_MAX = 64,
     TRIM_BATCH = 1024, /* stacks out of reach at a time: 0.3 ms of system calls */
     TRIM_CHUNK = 64
 };

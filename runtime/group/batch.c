@@ -134,7 +134,7 @@ static int start_one(struct batch *b)
 
 static bool has_permit(struct batch *b)
 {
-    if (b->sem && !b->has_permit && !list_is_linked(&b->permit.link))
+    if (b->sem && !b->has_permit && !b->permit_queued)
         b->has_permit = sem_try_take(b->sem, 1);
     return !b->sem || b->has_permit;
 }

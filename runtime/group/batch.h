@@ -71,7 +71,8 @@ struct batch {
     struct batch_slot **ready_end;
     bool drained;               /* the source has said so */
     bool has_permit;            /* of the shared semaphore, for the next item */
-    struct waiter permit;
+    bool permit_queued;         /* `permit` was queued, and is unless a granter found us busy */
+    struct waiter permit;       /* guarded by the semaphore's lock */
     int64_t progress_at;        /* not before; CLOCK_FOREVER: no progress wanted */
     uint64_t pulled, ok, failed, cancelled, abandoned, timed_out;
     struct histogram latencies;

@@ -3,8 +3,8 @@
 #define GROUP_BATCH_HISTOGRAM_H
 
 /*
- * Latencies in fixed memory: log-linear buckets, 16 per power of two, so a percentile is at most
- * 1/16 above the value it stands for. The maximum is exact.
+ * Latencies in fixed memory: log-linear buckets, 16 per power of two, so a percentile is
+ * within 1/16 of the value it stands for. The maximum is exact.
  *
  * I1  Values below 16 have a bucket each; above, bucket = 16 * (power of two) + next four bits.
  * I2  What is above the last bucket (2^43 ns, 2.4 h) is counted in it.
@@ -58,6 +58,16 @@ static inline void histogram_add(struct histogram *h, int64_t ns)
         h->max = ns;
 }
 
+/* The rank-th smallest of a bucket's samples, as if they were evenly spread in it. */
+static inline int64_t histogram_inside(const struct histogram *h, unsigned bucket, uint64_t rank)
+{
+    int64_t begin = bucket ? histogram_end(bucket - 1) : 0;
+    double width = (double)(histogram_end(bucket) - 1 - begin);
+    int64_t value = begin + (int64_t)(width * (double)rank / (double)h->buckets[bucket]);
+
+    return value < h->max ? value : h->max;
+}
+
 /* The value that `permille` of the samples do not exceed; 0 when there are none. */
 static inline int64_t histogram_percentile(const struct histogram *h, unsigned permille)
 {
@@ -67,12 +77,9 @@ static inline int64_t histogram_percentile(const struct histogram *h, unsigned p
     if (h->count == 0)
         return 0;
     for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++) {
+        if (seen + h->buckets[i] >= rank && h->buckets[i])
+            return histogram_inside(h, i, rank - seen);
         seen += h->buckets[i];
-        if (seen >= rank && seen > 0) {
-            int64_t end = histogram_end(i) - 1;
-
-            return end < h->max ? end : h->max;
-        }
     }
     return h->max;
 }

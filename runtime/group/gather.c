@@ -66,7 +66,7 @@ static int gather_run(const struct many *m, struct many_room *room, struct jd_ta
         return err;
     gather_cancel(m);
     (void)many_wait(m, room, t, MANY_ALL, CLOCK_FOREVER, 0); /* no cancel, no deadline: it is 0 */
-    return gather_error(m) ? err : 0; /* all have ended well all the same */
+    return gather_error(m) ? err : 0;                        /* all have ended well all the same */
 }
 
 static int gather(const struct many *m, jd_result *ret, unsigned flags)

@@ -197,10 +197,10 @@ void jd_group_cancel(jd_group *jg)
 }
 
 /*
- * Opens a wait unless all members are gone. A cancellable one only tells that the caller was
- * cancelled while members lived; the wait for them is then repeated without.
+ * Sleeps until all members are gone. A cancellable wait may end before: it tells that the caller, or
+ * the group, was cancelled while members lived; the wait for them is then repeated without.
  */
-static bool group_sleep(struct group *g, struct jd_task *t, unsigned kind, bool *ret_cancelled)
+static void group_sleep(struct group *g, struct jd_task *t, unsigned kind)
 {
     struct waiter node;
     struct wait w;
@@ -219,29 +219,25 @@ static bool group_sleep(struct group *g, struct jd_task *t, unsigned kind, bool 
     cause = wait_sleep(&w, CLOCK_FOREVER);
     spin_lock(&g->lock); /* whoever granted has left the lock, and with it the group (I2) */
     g->closer = NULL;
-    empty = g->live == 0;
-    if (empty)
+    if (g->live == 0)
         g->state = GROUP_CLOSED;
+    if (cause == CAUSE_CANCELLED && !empty)
+        g->cut_short = true; /* also when they all ended since: the cancel came before the end */
     spin_unlock(&g->lock);
     wait_close(&w);
-    *ret_cancelled = cause == CAUSE_CANCELLED && !empty;
-    return !empty;
 }
 
 static void group_join(struct group *g, struct jd_task *t)
 {
-    bool cancelled = false;
     unsigned kind = WAIT_CANCELLABLE;
 
     spin_lock(&g->lock);
     if (g->live == 0)
         g->state = GROUP_CLOSED;
     spin_unlock(&g->lock);
-    /* Bounded: twice at most, the second wait cannot be cancelled. */
-    while (g->state != GROUP_CLOSED && group_sleep(g, t, kind, &cancelled)) {
-        g->cut_short |= cancelled;
-        kind = 0;
-    }
+    /* Bounded: twice at most, the second wait cannot be cancelled. Only we write the state. */
+    for (; g->state != GROUP_CLOSED; kind = 0)
+        group_sleep(g, t, kind);
 }
 
 /* The group's own cancel gives a body -ECANCELED, too: that is no error of the body. */

@@ -40,8 +40,8 @@ struct group {
     uint32_t live;
     uint32_t error_count;
     bool has_winner;
-    bool cut_short;         /* a cancel from outside ended something */
-    struct waiter *closer;  /* the close's, while it sleeps */
+    bool cut_short;        /* a cancel from outside ended something */
+    struct waiter *closer; /* the close's, while it sleeps */
     jd_result winner;
     jd_result errors[GROUP_ERRORS_KEPT];
 };

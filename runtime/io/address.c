@@ -158,8 +158,8 @@ int address_parse(const char *text, struct address *ret)
 
 static bool may_be_in_name(char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           c == '-' || c == '_' || c == '.' || (c & 0x80);
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '_' || c == '.' || (c & 0x80);
 }
 
 int address_parse_name(const char *text, struct address_text *ret)
@@ -227,8 +227,9 @@ static int format_ipv6(const struct address *a, char *buf, size_t len)
     memcpy(&in6, &a->storage, sizeof(in6));
     inet_ntop(AF_INET6, &in6.sin6_addr, host, sizeof(host));
     if (in6.sin6_scope_id != 0)
-        return put(buf, len, snprintf(buf, len, "[%s%%%u]:%u", host, in6.sin6_scope_id,
-                                      ntohs(in6.sin6_port)));
+        return put(
+            buf, len,
+            snprintf(buf, len, "[%s%%%u]:%u", host, in6.sin6_scope_id, ntohs(in6.sin6_port)));
     return put(buf, len, snprintf(buf, len, "[%s]:%u", host, ntohs(in6.sin6_port)));
 }
 

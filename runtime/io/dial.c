@@ -12,6 +12,8 @@
  *
  * Threads: tasks.
  */
+#include "io/dial.h"
+
 #include <errno.h>
 
 #include <jackdaw/group.h>
@@ -20,7 +22,7 @@
 #include <jackdaw/time.h>
 
 #include "atomic/atomic.h"
-#include "io/address.h"
+#include "base/assert.h"
 #include "io/resolve.h"
 #include "io/sys.h"
 #include "sched/wait.h"
@@ -65,7 +67,8 @@ static int dial_address(const struct address *a)
 }
 
 struct race {
-    const struct resolve *names;
+    const struct address *list;
+    unsigned count;
     jd_group attempts;
     jd_sem ended; /* one permit per attempt that has ended */
     JD_ATOMIC(int) winner;
@@ -82,7 +85,7 @@ static jd_result attempt_run(void *arg)
     const struct attempt *attempt = arg;
     struct race *race = attempt->race;
     int none = -1, no_error = 0;
-    int fd = dial_address(resolve_address(race->names, attempt->index));
+    int fd = dial_address(&race->list[attempt->index]);
 
     /* Relaxed, both: read after the semaphore or the close of the group, which order them. */
     if (fd >= 0) {
@@ -98,7 +101,7 @@ static jd_result attempt_run(void *arg)
 /* Launches and waits until one has won, all have failed, or the caller is cancelled. */
 static int race_run(struct race *race, struct attempt *attempts)
 {
-    unsigned count = resolve_count(race->names), launched = 0, ended = 0;
+    unsigned count = race->count, launched = 0, ended = 0;
     int error;
 
     /* Relaxed: the permit that we took orders the winner's store before. */
@@ -120,10 +123,10 @@ static int race_run(struct race *race, struct attempt *attempts)
     return 0;
 }
 
-static int dial_race(const struct resolve *names)
+static int dial_race(const struct address *list, unsigned count)
 {
-    struct attempt attempts[RESOLVE_MAX];
-    struct race race = { .names = names };
+    struct attempt attempts[DIAL_ADDRESSES_MAX];
+    struct race race = { .list = list, .count = count };
     int error, ended, winner;
 
     (void)jd_sem_init(&race.ended, 0); /* cannot fail */
@@ -143,6 +146,12 @@ static int dial_race(const struct resolve *names)
     return error < 0 ? error : -ECANCELED; /* nobody failed: the caller was cancelled */
 }
 
+int dial_any(const struct address *list, unsigned count)
+{
+    JD_ASSERT(count > 0 && count <= DIAL_ADDRESSES_MAX);
+    return count == 1 ? dial_address(list) : dial_race(list, count);
+}
+
 static int dial_name(const struct address_text *name)
 {
     struct resolve *names;
@@ -150,10 +159,7 @@ static int dial_name(const struct address_text *name)
 
     if (error < 0)
         return error;
-    if (resolve_count(names) == 1)
-        fd = dial_address(resolve_address(names, 0));
-    else
-        fd = dial_race(names);
+    fd = dial_any(resolve_list(names), resolve_count(names));
     resolve_unref(names);
     return fd;
 }

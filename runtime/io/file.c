@@ -40,11 +40,9 @@ static ssize_t transfer(uint8_t kind, int fd, void *buf, size_t len)
     if (len == 0)
         return check_access(fd, kind == OP_READ ? O_WRONLY : O_RDONLY);
 
-    struct op_wait w = { .op = { .kind = kind,
-                                 .fd = fd,
-                                 .buf = buf,
-                                 .len = len,
-                                 .offset = OP_FILE_POSITION } };
+    struct op_wait w = {
+        .op = { .kind = kind, .fd = fd, .buf = buf, .len = len, .offset = OP_FILE_POSITION }
+    };
 
     return op_wait(task, &w, CLOCK_FOREVER);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * See op_wait.h for the protocol and its proof.
+ * See op_wait.h, and handover.h for the proof that nobody touches a dead frame.
  */
 #include "io/op_wait.h"
 
@@ -13,12 +13,9 @@ static void op_wait_complete(struct op *op)
 {
     struct op_wait *w = JD_CONTAINER_OF(op, struct op_wait, op);
     struct wait_target *target = w->target;
-    /* [OP-1] Release, pairs with the failed CAS of [OP-2]: the task that reads DONE sees the
-     * result. Acquire, pairs with its successful CAS: the number of the second wait is found
-     * with that wait open. The record may be gone from here on. */
-    uint64_t seq = atom_exchange(&w->state, OP_WAIT_DONE, acq_rel);
+    uint32_t seq = handover_done(&w->handover); /* the record may be gone from here on */
 
-    if (word_wake(&target->word, (uint32_t)seq, CAUSE_GRANTED) == WAKE_QUEUE)
+    if (word_wake(&target->word, seq, CAUSE_GRANTED) == WAKE_QUEUE)
         wait_target_ready(target);
 }
 
@@ -26,18 +23,13 @@ static void op_wait_complete(struct op *op)
 static JD_NOINLINE void op_wait_cancel(struct jd_task *task, struct op_wait *w, uint32_t first_seq)
 {
     struct worker *worker = worker_current();
-    uint64_t state = first_seq;
     struct wait second;
     unsigned cause;
 
     reactor_cancel(worker->rt->reactor, worker->index, &w->op);
     (void)wait_open(&second, task, 0); /* cannot fail: no parker is needed for a task */
-    /* [OP-2] Release, pairs with [OP-1]: who reads this number finds the wait open. Acquire on
-     * failure, pairs with [OP-1]: DONE was read, so the result is there. */
-    if (!atom_cas(&w->state, &state, (uint64_t)second.seq, acq_rel, acquire)) {
-        JD_ASSERT(state == OP_WAIT_DONE);
+    if (!handover_move(&w->handover, first_seq, second.seq))
         (void)word_wake(&second.target->word, second.seq, CAUSE_GRANTED); /* nobody else can */
-    }
     cause = wait_sleep(&second, CLOCK_FOREVER);
     JD_ASSERT(cause == CAUSE_GRANTED);
     wait_close(&second);
@@ -54,8 +46,7 @@ int op_wait(struct jd_task *task, struct op_wait *w, int64_t deadline)
         return error;
     w->target = first.target;
     w->op.complete = op_wait_complete;
-    /* Relaxed: the reactor's admission lock publishes it with the op. */
-    atom_store(&w->state, (uint64_t)first.seq, relaxed);
+    handover_open(&w->handover, first.seq); /* published by the reactor's admission lock */
     worker = worker_current();
     error = reactor_submit(worker->rt->reactor, worker->index, &w->op);
     if (error < 0) {

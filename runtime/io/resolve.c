@@ -28,14 +28,14 @@ struct resolve {
     /* The thread's until `done` is. */
     int error;
     unsigned count;
-    struct address list[RESOLVE_MAX];
+    struct address list[DIAL_ADDRESSES_MAX];
 };
 
 static jd_sem threads = JD_SEM_INIT(RESOLVE_THREADS_MAX);
 
 void resolve_unref(struct resolve *r)
 {
-    /* [RESOLVE-1] Release: our accesses are over; acquire, pairs with it: the last one frees. */
+    /* [RESOLVE-1] pairs with itself: release, our accesses are over; acquire, the last one frees. */
     if (atom_fetch_sub(&r->refs, 1, acq_rel) == 1)
         mem_free(r, sizeof(*r));
 }
@@ -45,9 +45,9 @@ unsigned resolve_count(const struct resolve *r)
     return r->count;
 }
 
-const struct address *resolve_address(const struct resolve *r, unsigned i)
+const struct address *resolve_list(const struct resolve *r)
 {
-    return &r->list[i];
+    return r->list;
 }
 
 static int resolve_error(int code, int system_error)
@@ -73,7 +73,8 @@ static int resolve_error(int code, int system_error)
 
 static const struct addrinfo *next_of(const struct addrinfo *ai, int family, bool other)
 {
-    while (ai && ((ai->ai_family != family) != other || ai->ai_addrlen > sizeof(struct sockaddr_in6)))
+    while (ai &&
+           ((ai->ai_family != family) != other || ai->ai_addrlen > sizeof(struct sockaddr_in6)))
         ai = ai->ai_next; /* bounded by the list */
     return ai;
 }
@@ -99,23 +100,25 @@ static void take_all(struct resolve *r, const struct addrinfo *list)
     const struct addrinfo *same = next_of(list, family, false);
     const struct addrinfo *other = next_of(list, family, true);
 
-    while (r->count < RESOLVE_MAX && (same || other)) {
+    while (r->count < DIAL_ADDRESSES_MAX && (same || other)) {
         if (same) {
             take(r, same);
             same = next_of(same->ai_next, family, false);
         }
-        if (other && r->count < RESOLVE_MAX) {
+        if (other && r->count < DIAL_ADDRESSES_MAX) {
             take(r, other);
             other = next_of(other->ai_next, family, true);
         }
     }
 }
 
+/*
+ * Without AI_ADDRCONFIG: it would hide ::1 from a host whose only IPv6 address that is. An address
+ * that cannot be reached fails at once, and is sorted last.
+ */
 static void look_up(struct resolve *r)
 {
-    struct addrinfo hints = { .ai_family = AF_UNSPEC,
-                              .ai_socktype = SOCK_STREAM,
-                              .ai_flags = AI_ADDRCONFIG };
+    struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };
     struct addrinfo *list = NULL;
     int saved = sys_error_save();
     int code = getaddrinfo(r->name.host, NULL, &hints, &list);

@@ -19,10 +19,9 @@
  * Rejected: waiting for the thread when cancelled (a dead name server would hold up the cancel for
  * half a minute); getaddrinfo_a (its threads and their signals belong to somebody else).
  */
-#include "io/address.h"
+#include "io/dial.h"
 
 #define RESOLVE_THREADS_MAX 64 /* arbitrary: as the default executor */
-#define RESOLVE_MAX 8          /* addresses that are tried; the best come first */
 
 struct resolve;
 
@@ -30,7 +29,7 @@ struct resolve;
 int resolve_name(const struct address_text *name, struct resolve **ret);
 void resolve_unref(struct resolve *r);
 
-unsigned resolve_count(const struct resolve *r); /* > 0 */
-const struct address *resolve_address(const struct resolve *r, unsigned i);
+unsigned resolve_count(const struct resolve *r); /* 1 .. DIAL_ADDRESSES_MAX */
+const struct address *resolve_list(const struct resolve *r);
 
 #endif /* IO_RESOLVE_H */

@@ -40,8 +40,9 @@ ssize_t jd_recv(int fd, void *buf, size_t len, int flags)
     if (flags & MSG_DONTWAIT)
         return sys_recv(fd, buf, len, flags);
 
-    struct op_wait w = { .op = {
-        .kind = OP_RECV, .fd = fd, .buf = buf, .len = len, .op_flags = flags } };
+    struct op_wait w = {
+        .op = { .kind = OP_RECV, .fd = fd, .buf = buf, .len = len, .op_flags = flags }
+    };
 
     return op_wait(task, &w, CLOCK_FOREVER);
 }

@@ -65,7 +65,7 @@ struct op {
     uint16_t generation;        /* uring: of the latest SQE, upper bits of its user_data */
     uint8_t state;              /* uring: submit lock; epoll: slot lock */
     uint8_t stage;              /* uring: what the SQE in flight does; whoever reaped it */
-    uint8_t restaged;           /* uring: issued before, ended without a result of its own */
+    uint8_t restaged;           /* uring: times it was issued and ended without a result */
     uint8_t direction;          /* epoll: constant after submission */
     JD_ATOMIC(uint8_t) asked;   /* OP_ASKED_*; written under the lock that guards `state` */
 };

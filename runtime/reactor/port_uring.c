@@ -80,17 +80,20 @@ static int uring_thread_enter(struct port *base)
     (void)io_uring_register_iowq_max_workers(&p->ring.lib, limits);
     uring_queue_wake_poll(p);
     error = ring_enter(&p->ring, p->registered, ring_unsubmitted(&p->ring), 0, 0, 0);
-    return error == -EAGAIN || error == -EBUSY || error >= 0 ? 0 : error;
+    /* What was not taken now is taken by the next poll or park. */
+    return error == -EAGAIN || error == -EBUSY || error == -EINTR || error >= 0 ? 0 : error;
 }
 
 /* --- Reaping ------------------------------------------------------------------------------------ */
 
 static void handle_wake(struct uring_port *p, const struct ring_completion *cqe)
 {
-    /* Relaxed: read by the owner when it parks; a generation ago is no longer its business. */
+    /* Relaxed: the owner looks when it parks; an earlier generation is no longer its business. */
+    uint16_t generation = atom_load(&p->wake_generation, relaxed);
+
     if (!(cqe->flags & IORING_CQE_F_MORE) &&
-        cqe->user_data == uring_user_data(NULL, URING_TAG_WAKE, p->wake_generation))
-        atom_store(&p->wake_armed, false, relaxed);
+        cqe->user_data == uring_user_data(NULL, URING_TAG_WAKE, generation))
+        atom_store(&p->wake_armed, false, relaxed); /* Relaxed: as above. */
 }
 
 /* True: the op is finished. False: it goes on with another SQE. */

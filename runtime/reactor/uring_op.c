@@ -12,6 +12,7 @@
 #include "base/assert.h"
 #include "reactor/fd_table.h"
 
+#define CONNECT_TRIES_MAX 8 /* arbitrary; two are needed for TCP */
 #define LEN_MAX 0x7ffff000u /* what read(2) moves at most */
 
 static bool is_transfer(uint8_t kind)
@@ -130,6 +131,18 @@ static int connect_again(int res)
     return res == -EALREADY || res == -EINPROGRESS ? -EAGAIN : res;
 }
 
+/* A non-blocking unix socket whose peer's backlog is full is always "ready" to connect. */
+static bool connect_is_stuck(const struct op *op)
+{
+    return op->kind == OP_CONNECT && op->restaged >= CONNECT_TRIES_MAX;
+}
+
+static void count_again(struct op *op)
+{
+    if (op->restaged < UINT8_MAX)
+        op->restaged++;
+}
+
 static bool may_wait(const struct op *op)
 {
     return !(op->op_flags & MSG_DONTWAIT) || op->kind == OP_ACCEPT || op->kind == OP_CONNECT ||
@@ -149,7 +162,7 @@ bool uring_op_ended(struct op *op, int res, int *ret_result)
 
     if (res == -ECANCELED || res == -EINTR) {
         *ret_result = -ECANCELED;
-        op->restaged = 1;
+        count_again(op);
         return asked != 0; /* nobody asked: the thread that submitted it ended */
     }
     if (op->stage == URING_READY) {
@@ -159,9 +172,9 @@ bool uring_op_ended(struct op *op, int res, int *ret_result)
     }
     if (op->kind == OP_CONNECT && (op->restaged || res == -EINPROGRESS))
         res = connect_again(res);
-    if (res == -EAGAIN && may_wait(op)) {
+    if (res == -EAGAIN && may_wait(op) && !connect_is_stuck(op)) {
         *ret_result = -ECANCELED;
-        op->restaged = 1;
+        count_again(op);
         op->stage = URING_READY;
         return asked != 0;
     }

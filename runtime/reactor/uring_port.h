@@ -38,11 +38,11 @@ struct uring_port {
     struct list fifo;    /* ops in state WAITING */
     struct list cancels; /* ops in state STAGED that were asked to end */
     uint16_t generation;
-    uint16_t wake_generation;
     JD_ATOMIC(unsigned) fifo_len, cancels_len;
 
     /* Written by whoever acts. */
     JD_ATOMIC(bool) wake_armed; /* the multishot poll of the wake device is in the ring */
+    JD_ATOMIC(uint16_t) wake_generation; /* which one: the owner writes, reapers compare */
     JD_ATOMIC(int64_t) cancel_next_at;
     JD_ATOMIC(uint64_t) foreign[FOREIGN_WORDS];
 };

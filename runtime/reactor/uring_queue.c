@@ -131,9 +131,12 @@ void uring_queue_wake_poll(struct uring_port *p)
     spin_lock(&p->submit_lock);
     sqe = ring_sqe(&p->ring);
     if (sqe) {
+        /* Relaxed, all: only the owner arms, and no CQE of this generation can be there yet. */
+        uint16_t generation = (uint16_t)(atom_load(&p->wake_generation, relaxed) + 1);
+
         io_uring_prep_poll_multishot(sqe, p->base.waker.fd, POLLIN);
-        sqe->user_data = uring_user_data(NULL, URING_TAG_WAKE, ++p->wake_generation);
-        /* Relaxed: only the owner arms; a CQE of this generation cannot be there yet. */
+        sqe->user_data = uring_user_data(NULL, URING_TAG_WAKE, generation);
+        atom_store(&p->wake_generation, generation, relaxed);
         atom_store(&p->wake_armed, true, relaxed);
         ring_publish(&p->ring);
     }

@@ -78,9 +78,14 @@ void callback_run(struct worker *w, struct loop_item *item)
     handle_drop_ref(h);
 }
 
+/* The runtime ends: whoever cancels the handle later must find no timer and no worker. */
 void handle_drop(void *handle)
 {
-    handle_drop_ref(handle);
+    struct jd_handle *h = handle;
+    uint32_t state = HANDLE_PENDING;
+
+    (void)atom_cas(&h->state, &state, HANDLE_CANCELLED, acq_rel, acquire); /* [HANDLE-1] */
+    handle_drop_ref(h);
 }
 
 void callback_drop(struct loop_item *item)
@@ -88,7 +93,7 @@ void callback_drop(struct loop_item *item)
     if (item->kind == ITEM_DONE_CALLBACK)
         done_callback_drop(item);
     else
-        handle_drop_ref(JD_CONTAINER_OF(item, struct jd_handle, item));
+        handle_drop(JD_CONTAINER_OF(item, struct jd_handle, item));
 }
 
 /* Under the wheel's lock: the timer's reference becomes the loop's. */
@@ -113,8 +118,9 @@ static int handle_new(jd_loop *loop, jd_callback cb, void *arg, int64_t when, bo
 
     if (!loop || !cb)
         return -EINVAL;
-    /* [STATE-1] Acquire, pairs with the store when the runtime ends. */
-    if (atom_load(&loop->rt->state, acquire) == RUNTIME_DEAD)
+    /* [STOP-2] Acquire, pairs with the shutdown's store: callbacks that go on and on would keep the
+     * drain from its end. */
+    if (atom_load(&loop->rt->refuse_spawns, acquire))
         return -ESHUTDOWN;
     h = mem_alloc(sizeof(*h));
     if (!h)
@@ -202,11 +208,13 @@ int jd_handle_cancel_wait(jd_handle *h)
     if (worker && worker->running_handle == h)
         return -EDEADLK;
     err = call_begin(WAIT_CANCELLABLE | WAIT_THREADS, &task);
-    if (err)
+    if (err && err != -EPERM)
         return err;
     prevented = jd_handle_cancel(h);
     if (prevented || atom_load(&h->state, acquire) != HANDLE_RUNNING) /* [HANDLE-1] */
         return prevented;
+    if (err) /* in another callback, which cannot wait */
+        return err;
     err = wait_open(&w, task, WAIT_CANCELLABLE | WAIT_THREADS);
     if (err)
         return err;

@@ -177,19 +177,16 @@ static struct waiter *take_match(struct list **first, jd_done_fn cb, void *arg, 
     return NULL;
 }
 
-int jd_future_remove_done_callback(jd_future *f, jd_done_fn cb, void *arg)
+static int remove_pending(jd_future *f, jd_done_fn cb, void *arg, bool *ret_busy, bool *ret_inside)
 {
     struct waiter *taken;
-    bool busy = false, inside = false;
     int count = 0;
 
-    if (!f || !cb)
-        return -EINVAL;
     do { /* bounded by the list */
         uintptr_t word = outcome_lock(&f->outcome);
         struct list *first = outcome_first(word);
 
-        taken = take_match(&first, cb, arg, &busy, &inside);
+        taken = take_match(&first, cb, arg, ret_busy, ret_inside);
         outcome_unlock(&f->outcome, first, word & OUTCOME_DONE);
         if (taken) {
             count++;
@@ -197,6 +194,24 @@ int jd_future_remove_done_callback(jd_future *f, jd_done_fn cb, void *arg)
         }
     } while (taken);
     return count;
+}
+
+int jd_future_remove_done_callback(jd_future *f, jd_done_fn cb, void *arg)
+{
+    bool busy = false, inside = false;
+
+    return f && cb ? remove_pending(f, cb, arg, &busy, &inside) : -EINVAL;
+}
+
+/* In a callback, which cannot wait. */
+static int remove_without_waiting(jd_future *f, jd_done_fn cb, void *arg)
+{
+    bool busy = false, inside = false;
+    int count = remove_pending(f, cb, arg, &busy, &inside);
+
+    if (inside)
+        return -EDEADLK;
+    return busy ? -EPERM : count;
 }
 
 /* Waits until one more callback has ended; 0 when no match is left, 1 = look again. */
@@ -244,7 +259,7 @@ int jd_future_remove_done_callback_wait(jd_future *f, jd_done_fn cb, void *arg)
         return -EINVAL;
     err = call_begin(WAIT_CANCELLABLE | WAIT_THREADS, &task);
     if (err)
-        return err;
+        return err == -EPERM ? remove_without_waiting(f, cb, arg) : err;
     count = jd_future_remove_done_callback(f, cb, arg);
     do { /* bounded by the callbacks that were posted */
         again = drain_once(f, cb, arg, task);

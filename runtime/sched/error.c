@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "task/stub.h"
+
 static void report_to_stderr(const jd_report *report)
 {
     char line[512];
@@ -39,6 +41,8 @@ void error_report(struct jd_runtime *rt, const jd_report *report)
 void jd_set_error_handler(jd_runtime *rt, jd_error_fn fn, void *arg)
 {
     if (!rt)
+        rt = jd_runtime_current();
+    if (!rt)
         return;
     spin_lock(&rt->handler_lock);
     rt->error_fn = fn;
@@ -48,8 +52,18 @@ void jd_set_error_handler(jd_runtime *rt, jd_error_fn fn, void *arg)
 
 void jd_set_slow_step(jd_runtime *rt, int64_t threshold)
 {
-    if (rt)
-        atom_store(&rt->slow_step, threshold > 0 ? threshold : 0, relaxed); /* Relaxed: a setting */
+    if (!rt)
+        rt = jd_runtime_current();
+    if (!rt)
+        return;
+    if (threshold <= 0)
+        threshold = rt->flags & JD_DEBUG ? SLOW_STEP_DEFAULT : 0;
+    atom_store(&rt->slow_step, threshold, relaxed); /* Relaxed: a setting */
+}
+
+void task_made_up_name(const struct jd_task *t, char *buf, size_t bytes)
+{
+    snprintf(buf, bytes, "task-%llu", (unsigned long long)t->id);
 }
 
 const char *task_display_name(struct jd_task *t, char *buf, size_t bytes)
@@ -58,19 +72,33 @@ const char *task_display_name(struct jd_task *t, char *buf, size_t bytes)
 
     if (name)
         return name;
-    snprintf(buf, bytes, "task-%llu", (unsigned long long)t->id);
+    task_made_up_name(t, buf, bytes);
     return buf;
 }
 
-void future_report_unhandled(struct jd_future *f)
+/* The runtime of a future, kept from going until runtime_let_go(); NULL: it is gone. */
+static struct jd_runtime *runtime_hold(struct runtime_stub *stub)
+{
+    struct jd_runtime *rt;
+
+    spin_lock(&stub->lock);
+    rt = stub->rt;
+    if (rt)
+        atom_fetch_add(&rt->foreign, 1, seq_cst); /* [FOREIGN-1] */
+    spin_unlock(&stub->lock);
+    return rt;
+}
+
+static void runtime_let_go(struct jd_runtime *rt)
+{
+    atom_fetch_sub(&rt->foreign, 1, seq_cst); /* [FOREIGN-1] the last access */
+}
+
+static void report_unhandled_to(struct jd_runtime *rt, struct jd_future *f)
 {
     struct jd_task *t = future_is_task(f) ? task_of_future(f) : NULL;
-    struct jd_runtime *rt = f->stub->rt;
     char message[256], name[TASK_NAME_BYTES];
-    uint32_t flags = atom_fetch_or(&f->flags, FUTURE_REPORTED, relaxed); /* I1 */
 
-    if (!rt || (flags & (FUTURE_REPORTED | FUTURE_LOOKED_AT | FUTURE_CANCELLED)))
-        return;
     snprintf(message, sizeof(message), "%s%s failed with %s and nobody looked at its result",
              t ? "task " : "a future", t ? task_display_name(t, name, sizeof(name)) : "",
              jd_strerror(f->result.error));
@@ -79,6 +107,20 @@ void future_report_unhandled(struct jd_future *f)
                                    .message = message,
                                    .task = t,
                                    .error = f->result.error });
+}
+
+void future_report_unhandled(struct jd_future *f)
+{
+    uint32_t flags = atom_fetch_or(&f->flags, FUTURE_REPORTED, relaxed); /* I1 */
+    struct jd_runtime *rt;
+
+    if (flags & (FUTURE_REPORTED | FUTURE_LOOKED_AT | FUTURE_CANCELLED))
+        return;
+    rt = runtime_hold(f->stub); /* the last reference may go on any thread, while rt is freed */
+    if (!rt)
+        return;
+    report_unhandled_to(rt, f);
+    runtime_let_go(rt);
 }
 
 void error_report_leftover(struct jd_runtime *rt, struct jd_task *t)

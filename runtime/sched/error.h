@@ -11,7 +11,8 @@ void error_report(struct jd_runtime *rt, const jd_report *report);
 /* The watchdog's: the step that the worker is in runs for `duration`. */
 void error_report_slow_step(struct jd_runtime *rt, unsigned worker, int64_t duration);
 void error_report_leftover(struct jd_runtime *rt, struct jd_task *t);
-/* "task-12" or the given name, always a string. */
+void task_made_up_name(const struct jd_task *t, char *buf, size_t bytes); /* "task-12" */
+/* That or the given name, always a string. */
 const char *task_display_name(struct jd_task *t, char *buf, size_t bytes);
 
 #endif /* SCHED_ERROR_H */

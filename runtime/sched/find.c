@@ -22,13 +22,12 @@ static struct jd_task *take_lifo(struct worker *w)
     return atom_exchange(&w->lifo, NULL, acq_rel);
 }
 
-/* A queued task that is still to be run. A stale entry (it was joined inline) ends here. */
-static struct jd_task *accept_task(struct jd_task *t)
+/* The task of a ready queue's entry, claimed if it is fresh; NULL: stale, it was joined inline. */
+static struct jd_task *accept_entry(void *entry)
 {
-    if (!t)
-        return NULL;
-    /* Relaxed: the queue ordered us; NEW changes by a CAS only. */
-    if (word_run(atom_load(&t->target.word.bits, relaxed)) == WORD_READY)
+    struct jd_task *t = (struct jd_task *)((uintptr_t)entry & ~ENTRY_FRESH);
+
+    if (!((uintptr_t)entry & ENTRY_FRESH))
         return t;
     if (word_claim(&t->target.word)) {
         t->fiber = NULL;
@@ -38,6 +37,31 @@ static struct jd_task *accept_task(struct jd_task *t)
     return NULL;
 }
 
+/* Of an intrusive queue: fresh or READY, never stale (ready.c I4). */
+static struct jd_task *accept_linked(struct jd_task *t)
+{
+    if (word_claim(&t->target.word))
+        t->fiber = NULL;
+    return t;
+}
+
+static unsigned injector_share(struct jd_runtime *rt)
+{
+    uint64_t share = injector_len(&rt->injector) / rt->worker_count + 1;
+
+    return share < STEAL_MAX ? (unsigned)share : STEAL_MAX;
+}
+
+/* From the injector to the own ready queue: a fresh task gets a fresh entry. */
+static void push_again(struct worker *w, struct jd_task *t)
+{
+    /* Relaxed: nobody can claim it, it is TASK_LINKED and in our hands. */
+    bool fresh = word_run(atom_load(&t->target.word.bits, relaxed)) == WORD_NEW;
+
+    if (!fifo_push(&w->ready, fresh ? entry_fresh(t) : (void *)t))
+        injector_push(&w->rt->injector, w->index, &t->link.node);
+}
+
 static struct jd_task *take_injected(struct worker *w)
 {
     struct qlist list;
@@ -45,46 +69,51 @@ static struct jd_task *take_injected(struct worker *w)
     struct jd_task *first = NULL;
 
     qlist_init(&list);
-    if (!injector_pop_batch(&w->rt->injector, w->index, &list,
-                            (unsigned)(injector_len(&w->rt->injector) / w->rt->worker_count) + 1))
+    if (!injector_pop_batch(&w->rt->injector, w->index, &list, injector_share(w->rt)))
         return NULL;
     while ((node = qlist_pop(&list))) {
         struct jd_task *t = JD_CONTAINER_OF(node, struct jd_task, link.node);
 
         if (!first)
-            first = accept_task(t);
+            first = accept_linked(t);
         else
-            sched_push_quiet(w, t);
+            push_again(w, t);
     }
     return first;
+}
+
+/* The parent of an eager start; parents of nested ones hang behind it by their queue links. */
+static struct jd_task *take_resume_first(struct worker *w)
+{
+    struct jd_task *t = w->resume_first;
+    struct qnode *next = qnode_next(&t->link.node);
+
+    w->resume_first = next ? JD_CONTAINER_OF(next, struct jd_task, link.node) : NULL;
+    return t;
 }
 
 /* Own sources only. NULL too when it is time for the loop (poll due, budget spent). */
 struct jd_task *sched_next_local(struct worker *w)
 {
     struct jd_task *t;
+    void *entry;
 
-    if (JD_UNLIKELY(w->resume_first)) {
-        t = w->resume_first;
-        w->resume_first = NULL;
-        return t;
-    }
+    if (JD_UNLIKELY(w->resume_first))
+        return take_resume_first(w);
     if (JD_UNLIKELY(runtime_is_fifo(w->rt) || ++w->steps >= POLL_STEPS))
         return NULL;
     if (w->lifo_runs < LIFO_RUNS_MAX && (t = take_lifo(w))) {
         w->lifo_runs++;
-        return accept_task(t);
+        return t;
     }
     w->lifo_runs = 0;
-    while ((t = fifo_pop(&w->ready))) { /* bounded by stale entries */
-        struct jd_task *accepted = accept_task(t);
-
-        if (accepted)
-            return accepted;
+    while ((entry = fifo_pop(&w->ready))) { /* bounded by stale entries */
+        t = accept_entry(entry);
+        if (t)
+            return t;
     }
-    if ((t = take_lifo(w)))
-        return accept_task(t);
-    return take_injected(w);
+    t = take_lifo(w);
+    return t ? t : take_injected(w);
 }
 
 static struct jd_task *steal_ready(struct worker *w, struct worker *victim)
@@ -94,10 +123,13 @@ static struct jd_task *steal_ready(struct worker *w, struct worker *victim)
     struct jd_task *first = NULL;
 
     for (unsigned i = 0; i < n; i++) {
-        if (!first)
-            first = accept_task(items[i]);
-        else
-            sched_push_quiet(w, items[i]);
+        if (!first) {
+            first = accept_entry(items[i]);
+        } else {
+            bool pushed = fifo_push(&w->ready, items[i]);
+
+            JD_ASSERT(pushed); /* a thief's queue is empty and holds more than STEAL_MAX */
+        }
     }
     return first;
 }
@@ -107,7 +139,7 @@ static struct jd_task *steal_stale(struct worker *victim)
     /* Relaxed: the watchdog's hint. */
     if (!atom_load(&victim->stale, relaxed))
         return NULL;
-    return accept_task(take_lifo(victim));
+    return take_lifo(victim);
 }
 
 static struct jd_task *steal_from(struct worker *w, struct worker *victim)

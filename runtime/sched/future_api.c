@@ -46,6 +46,8 @@ int jd_future_set(jd_future *f, jd_result r)
 {
     if (!f)
         return -EINVAL;
+    if (r.error > 0)
+        return -EINVAL;
     if (future_is_task(f))
         return -EPERM;
     return future_complete(f, r, 0) ? 0 : -EALREADY;
@@ -90,7 +92,10 @@ int jd_future_result(jd_future *f, jd_result *ret)
 
 const char *jd_future_cancel_reason(const jd_future *f)
 {
-    return f ? atom_load(&f->reason, acquire) : NULL; /* [REASON-1] */
+    /* A future whose cancel lost the race has none; a task has it from the request on. */
+    if (!f || !(future_is_task(f) || jd_future_cancelled(f)))
+        return NULL;
+    return atom_load(&f->reason, acquire); /* [REASON-1] */
 }
 
 jd_runtime *jd_future_runtime(const jd_future *f)
@@ -148,10 +153,14 @@ jd_result jd_await_task(jd_task *t)
 /* A named coroutine runs at once, as a part of the caller. */
 int jd_await_outcome_coro(jd_coro c, jd_result *ret)
 {
+    struct jd_task *task;
+    int err;
+
     if (!c.fn || !ret)
         return -EINVAL;
-    if (!task_current())
-        return -EPERM;
+    err = call_begin(WAIT_CANCELLABLE | WAIT_THREADS, &task);
+    if (err)
+        return err;
     *ret = c.fn(c.arg);
     return 0;
 }
@@ -166,12 +175,12 @@ jd_result jd_await_coro(jd_coro c)
 
 jd_future *jd_ensure_from_future(jd_future *f)
 {
-    return jd_future_ref(f);
+    return worker_current() ? jd_future_ref(f) : NULL;
 }
 
 jd_future *jd_ensure_from_task(jd_task *t)
 {
-    return t ? jd_future_ref(&t->future) : NULL;
+    return t && worker_current() ? jd_future_ref(&t->future) : NULL;
 }
 
 jd_future *jd_ensure_from_coro(jd_coro c)

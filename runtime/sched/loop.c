@@ -43,15 +43,9 @@ static void run_item(struct worker *w, struct loop_item *item)
         return;
     }
     t = JD_CONTAINER_OF(item, struct jd_task, link);
-    /* Relaxed: the queue ordered us. */
-    if (word_run(atom_load(&t->target.word.bits, relaxed)) == WORD_READY) {
-        run_task(w, t);
-    } else if (word_claim(&t->target.word)) {
-        t->fiber = NULL;
-        run_task(w, t);
-    } else {
-        future_unref(&t->future); /* it was joined inline: the entry's reference */
-    }
+    if (word_claim(&t->target.word))
+        t->fiber = NULL; /* fresh; else READY: never stale (ready.c I4) */
+    run_task(w, t);
 }
 
 /* The next task or callback of the loop's own order. False: nothing here. */

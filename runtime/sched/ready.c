@@ -11,27 +11,15 @@
  * I1  A push that may matter to a sleeping worker is published seq_cst, then looks for sleepers
  *     (idle.h). The LIFO slot is not announced: its owner runs it within a slice, and the watchdog
  *     lets others take it when the owner does not.
+ * I3  An entry of a ready queue says whether it starts a task or resumes one (ENTRY_FRESH in the
+ *     low bit): a join may have claimed the task meanwhile, and then the fresh entry is stale even
+ *     if the task is READY again, with an entry of its own.
+ * I4  A task whose fresh entry hangs in an intrusive queue is never joined inline (TASK_LINKED):
+ *     its link is in use until the entry is met.
  * I2  A thread from outside counts itself in rt->foreign from before the task becomes visible until
  *     its last access; jd_runtime_free() waits for 0 (task/stub.h).
  */
 #include "sched/worker.h"
-
-/* From the owner's thread; the queue could not grow: the injector needs no memory. */
-static void push_overflow(struct worker *w, struct jd_task *t)
-{
-    injector_push(&w->rt->injector, w->index, &t->link.node);
-}
-
-void sched_push_quiet(struct worker *w, struct jd_task *t)
-{
-    if (JD_UNLIKELY((t->flags & TASK_PINNED) || runtime_is_fifo(w->rt))) {
-        t->link.kind = ITEM_TASK;
-        loop_queue_push(&w->loop_queue, &t->link);
-        return;
-    }
-    if (JD_UNLIKELY(!fifo_push(&w->ready, t)))
-        push_overflow(w, t);
-}
 
 static void wake_one(struct jd_runtime *rt)
 {
@@ -39,6 +27,38 @@ static void wake_one(struct jd_runtime *rt)
 
     if (index >= 0)
         reactor_wake(rt->reactor, (unsigned)index);
+}
+
+static void push_linked(struct worker *w, struct jd_task *t)
+{
+    t->link.kind = ITEM_TASK;
+    loop_queue_push(&w->loop_queue, &t->link);
+}
+
+static inline bool is_loop_task(const struct worker *w, const struct jd_task *t)
+{
+    return (t->flags & TASK_PINNED) || runtime_is_fifo(w->rt);
+}
+
+void sched_push_quiet(struct worker *w, struct jd_task *t)
+{
+    if (JD_UNLIKELY(is_loop_task(w, t)))
+        push_linked(w, t);
+    else if (JD_UNLIKELY(!fifo_push(&w->ready, t)))
+        injector_push(&w->rt->injector, w->index, &t->link.node); /* needs no memory */
+}
+
+void sched_push_fresh(struct worker *w, struct jd_task *t)
+{
+    if (JD_UNLIKELY(is_loop_task(w, t))) {
+        t->flags |= TASK_LINKED;
+        push_linked(w, t);
+    } else if (JD_UNLIKELY(!fifo_push(&w->ready, entry_fresh(t)))) {
+        t->flags |= TASK_LINKED;
+        injector_push(&w->rt->injector, w->index, &t->link.node);
+    }
+    if (JD_UNLIKELY(idle_wants_wake(&w->rt->idle)))
+        wake_one(w->rt);
 }
 
 void sched_wake_workers(struct jd_runtime *rt, unsigned items)

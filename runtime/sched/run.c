@@ -15,12 +15,17 @@
 #include "sched/worker.h"
 
 /* What the body returned, as the outcome of the task. */
-static uint32_t outcome_flags(const struct jd_task *t, jd_result result)
+static uint32_t outcome_flags(struct jd_task *t, jd_result result)
 {
-    /* Relaxed: a cancel that comes too late to be seen came after the end. */
-    bool asked = (atom_load(&t->future.flags, relaxed) & FUTURE_CANCEL_REQUESTED) != 0;
+    bool asked;
 
-    return result.error == -ECANCELED && asked ? FUTURE_CANCELLED : 0;
+    if (JD_LIKELY(result.error != -ECANCELED))
+        return 0;
+    /* Relaxed: a cancel that comes too late to be seen came after the end. The other way: a cancel
+     * of the scope around it, of a group or of a joiner that runs it inline. */
+    asked = (atom_load(&t->future.flags, relaxed) & FUTURE_CANCEL_REQUESTED) != 0 ||
+            scope_is_cancelled(&t->root);
+    return asked ? FUTURE_CANCELLED : 0;
 }
 
 /* With the runtime's reference still held. */

@@ -5,7 +5,8 @@
  * I1  `busy` counts cancels that may still touch the scope: calls of jd_scope_cancel() and expiries
  *     of its timer between claim (under the wheel's lock) and the end of their walk. close() disarms
  *     the timer, then waits for 0.
- * I2  A scope that was opened outside a task is inert: owner NULL, close returns -EPERM.
+ * I2  A scope that was opened outside a task is inert: owner NULL, close returns -EPERM. A closed
+ *     one has no SCOPE_OPEN.
  * I3  Its own cancel is reported by close() only if it ended something (SCOPE_CAUGHT).
  */
 #include "sched/scope_api.h"
@@ -91,8 +92,13 @@ int scope_close_timed(struct timed_scope *s)
     struct jd_task *t = task_current();
     uint32_t flags;
 
-    if (!s->scope.owner)
+    /* Relaxed, all: written by the owner. */
+    if (!(atom_load(&s->scope.flags, relaxed) & SCOPE_OPEN))
+        return -EINVAL;
+    if (!s->scope.owner) {
+        atom_store(&s->scope.flags, 0, relaxed);
         return -EPERM;
+    }
     if (t != s->scope.owner || t->scope != &s->scope)
         return -EINVAL;
     scope_unlink(&s->scope);
@@ -101,6 +107,7 @@ int scope_close_timed(struct timed_scope *s)
     t->scope = s->scope.parent;
     flags = atom_load(&s->scope.flags, relaxed); /* Relaxed: nobody else writes any more */
     s->scope.owner = NULL;
+    atom_store(&s->scope.flags, 0, relaxed); /* Relaxed: as above */
     if (!(flags & SCOPE_CAUGHT))
         return 0;
     return flags & SCOPE_EXPIRED ? -ETIMEDOUT : -ECANCELED;
@@ -128,6 +135,8 @@ ssize_t jd_scope_close_with(jd_scope *s, ssize_t body)
 {
     int ended = jd_scope_close(s);
 
+    if (ended == -EPERM || ended == -EINVAL)
+        return body < 0 ? body : ended;
     return body == -ECANCELED && ended < 0 ? ended : body;
 }
 
@@ -143,7 +152,8 @@ int jd_scope_set_deadline(jd_scope *s, int64_t when)
     struct jd_task *t = task_current();
     uint32_t flags;
 
-    if (!s)
+    /* Relaxed: written by the owner. */
+    if (!s || !(atom_load(&ts->scope.flags, relaxed) & SCOPE_OPEN))
         return -EINVAL;
     if (!t || ts->scope.owner != t)
         return -EPERM;

@@ -146,18 +146,27 @@ struct jd_task *sched_make_queued(struct worker *w, jd_fn fn, void *arg, struct 
     struct jd_task *t = make(w, fn, arg, parent, 2);
 
     if (t)
-        sched_push(w, t);
+        sched_push_fresh(w, t);
     return t;
 }
 
-static int options_check(const struct jd_runtime *rt, const jd_task_options *opt)
+/* The caller's options as this version's struct: shorter ones of an older version are filled up,
+ * the unknown tail of a newer one must be zero. */
+static int options_read(const struct jd_runtime *rt, const jd_task_options *from,
+                        jd_task_options *opt)
 {
-    if (!opt)
+    const unsigned char *bytes = (const unsigned char *)from;
+
+    if (!from)
         return 0;
-    if (opt->size == 0 || (opt->flags & ~(JD_TASK_PINNED | JD_TASK_EAGER)))
+    if (from->size == 0)
         return -EINVAL;
-    if (opt->size > sizeof(*opt))
-        return -E2BIG;
+    for (size_t i = sizeof(*opt); i < from->size; i++)
+        if (bytes[i])
+            return -E2BIG;
+    memcpy(opt, from, from->size < sizeof(*opt) ? from->size : sizeof(*opt));
+    if (opt->flags & ~(JD_TASK_PINNED | JD_TASK_EAGER))
+        return -EINVAL;
     if (opt->stack_bytes > rt->stack_bytes)
         return -ENOSYS; /* one stack size per runtime so far */
     return 0;
@@ -165,8 +174,6 @@ static int options_check(const struct jd_runtime *rt, const jd_task_options *opt
 
 static int options_apply(struct jd_task *t, const jd_task_options *opt)
 {
-    if (!opt)
-        return 0;
     if (opt->flags & JD_TASK_PINNED)
         t->flags |= TASK_PINNED;
     if (opt->name) {
@@ -184,7 +191,7 @@ static void task_start(struct worker *w, struct jd_task *t, bool eager)
     if (eager && w && w->current && word_claim(&t->target.word))
         sched_run_eager(t);
     else if (w)
-        sched_push(w, t);
+        sched_push_fresh(w, t);
     else
         task_ready(t);
 }
@@ -206,12 +213,13 @@ void sched_unmake_claimed(struct worker *w, struct jd_task *t)
     task_undo(w->rt, w, t);
 }
 
-int sched_spawn(struct jd_runtime *rt, jd_fn fn, void *arg, const jd_task_options *opt,
+int sched_spawn(struct jd_runtime *rt, jd_fn fn, void *arg, const jd_task_options *options,
                 struct scope *parent_scope, struct group *group, jd_task **ret)
 {
     struct worker *w = worker_current();
+    jd_task_options opt = JD_TASK_OPTIONS_INIT;
     struct jd_task *t;
-    int err = options_check(rt, opt);
+    int err = options_read(rt, options, &opt);
 
     if (!fn || err)
         return fn ? err : -EINVAL;
@@ -223,19 +231,21 @@ int sched_spawn(struct jd_runtime *rt, jd_fn fn, void *arg, const jd_task_option
     t = task_new(rt, w, fn, arg, parent_scope);
     if (JD_UNLIKELY(!t))
         return -ENOMEM;
-    err = options_apply(t, opt);
+    err = options_apply(t, &opt);
     if (JD_UNLIKELY(err)) {
         task_undo(rt, w, t);
         return err;
     }
     t->worker = (uint16_t)(w ? w->index : 0);
+    if (!w)
+        t->flags |= TASK_LINKED; /* it goes to the injector or an inbox */
     t->group = group;
     if (!ret)
         t->flags |= TASK_DETACHED;
     atom_store(&t->future.refs, ret ? 2 : 1, release); /* [REF-2] */
     if (ret)
         *ret = t;
-    task_start(w, t, opt && (opt->flags & JD_TASK_EAGER));
+    task_start(w, t, (opt.flags & JD_TASK_EAGER) != 0);
     return 0;
 }
 

@@ -37,6 +37,7 @@ void sched_after_switch(struct fiber *prev)
         break;
     case POST_HANDOFF:
         word_yield(&t->target.word);
+        qnode_set_next(&t->link.node, w->resume_first ? &w->resume_first->link.node : NULL);
         w->resume_first = t;
         break;
     case POST_RETIRE:
@@ -102,6 +103,14 @@ void sched_suspend(enum post_kind kind)
     struct fiber *to = next_stack(w);
 
     sched_after_switch(fiber_switch(from, to));
+}
+
+/* To the end of the line: behind the ready tasks and, by a poll, behind the loop's callbacks. */
+void sched_give_way(struct worker *w)
+{
+    if (!loop_queue_is_empty(&w->loop_queue) || !inbox_is_empty(&w->inbox))
+        w->steps = POLL_STEPS;
+    sched_suspend(POST_YIELD);
 }
 
 /* Runs the first step of a fresh, claimed task on a stack of its own; the caller goes on when that

@@ -4,7 +4,8 @@
  *
  * Join of an unstarted task runs it as a function call on the caller's stack: one CAS claims it, its
  * queue entry goes stale and is dropped when met. Never under JD_FIFO (order), for pinned tasks of
- * other workers, or when less than half of the stack is free.
+ * other workers, for a task that may move when the caller is pinned (it would take the caller's
+ * frames along), or when less than half of the stack is free.
  */
 #include <errno.h>
 #include <string.h>
@@ -45,8 +46,9 @@ int jd_spawn_detached(jd_fn fn, void *arg)
 static bool may_inline(struct worker *w, const struct jd_task *t)
 {
     return !runtime_is_fifo(w->rt) && t->future.stub == w->rt->stub &&
-           (!(t->flags & TASK_PINNED) || t->worker == w->index) && t->stack_class == 0 &&
-           fiber_is_half_free(w->fiber);
+           (!(t->flags & TASK_PINNED) || t->worker == w->index) &&
+           (!(w->current->flags & TASK_PINNED) || (t->flags & TASK_PINNED)) &&
+           t->stack_class == 0 && fiber_is_half_free(w->fiber);
 }
 
 /* The result of a task that has ended; the reference goes with it. */
@@ -141,13 +143,16 @@ int jd_task_cancel(jd_task *t, const char *reason)
 
 int jd_task_cancel_wait(jd_task *t, const char *reason)
 {
+    jd_task *caller;
     int err;
 
     if (!t)
         return -EINVAL;
     if (t == task_current())
         return -EDEADLK;
-    err = jd_task_cancel(t, reason);
+    err = call_begin(WAIT_CANCELLABLE | WAIT_THREADS, &caller);
+    if (!err)
+        err = jd_task_cancel(t, reason);
     if (err)
         return err;
     return outcome_await(&t->future, CLOCK_FOREVER, WAIT_CANCELLABLE | WAIT_THREADS);
@@ -208,7 +213,7 @@ const char *jd_task_name(const jd_task *t)
     const char *name;
 
     if (!t)
-        return NULL;
+        return "";
     name = atom_load(&t->name, acquire); /* [NAME-1] */
     return name ? name : name_make((jd_task *)(uintptr_t)t);
 }
@@ -217,10 +222,13 @@ void jd_task_set_name(jd_task *t, const char *name)
 {
     char *to;
 
-    if (!t || !name || !jd_task_name(t)[0])
+    if (!t || !jd_task_name(t)[0])
         return;
     to = atom_load(&t->name, acquire); /* [NAME-1] */
-    strncpy(to, name, TASK_NAME_BYTES - 1);
+    if (name)
+        strncpy(to, name, TASK_NAME_BYTES - 1);
+    else
+        task_made_up_name(t, to, TASK_NAME_BYTES);
 }
 
 jd_coro jd_task_coro(const jd_task *t)
@@ -230,9 +238,11 @@ jd_coro jd_task_coro(const jd_task *t)
 
 int jd_task_foreach(jd_runtime *rt, int (*fn)(jd_task *t, void *arg), void *arg)
 {
-    if (!rt || !fn)
+    if (!fn)
         return -EINVAL;
-    return slab_foreach(rt->stub, fn, arg);
+    if (!rt)
+        rt = jd_runtime_current();
+    return rt ? slab_foreach(rt->stub, fn, arg) : -EPERM;
 }
 
 int jd_yield(void)
@@ -243,7 +253,7 @@ int jd_yield(void)
         return -EPERM;
     if (scope_check(w->current->scope))
         return -ECANCELED;
-    sched_suspend(POST_YIELD);
+    sched_give_way(w);
     return 0;
 }
 

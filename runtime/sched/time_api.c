@@ -22,7 +22,7 @@ int jd_sleep_until(int64_t when)
     if (err)
         return err;
     if (when != CLOCK_FOREVER && when <= clock_now()) {
-        sched_suspend(POST_YIELD);
+        sched_give_way(worker_current());
         return 0;
     }
     err = wait_open(&w, task, WAIT_CANCELLABLE);

@@ -49,6 +49,7 @@ struct jd_runtime;
 #define LIFO_RUNS_MAX 3
 /* Spin before a park, if it paid lately. */
 #define SPIN_NS 30000
+#define SLOW_STEP_DEFAULT JD_MS(100)
 
 enum post_kind {
     POST_NONE,   /* a native fiber was entered or left: nothing to do */
@@ -72,7 +73,7 @@ struct worker {
     struct jd_task *current;
     struct fiber *fiber;          /* the stack it stands on */
     struct jd_task *handoff;      /* fresh task for the stack that is entered next */
-    struct jd_task *resume_first; /* parent of an eager start */
+    struct jd_task *resume_first; /* parents of eager starts, innermost first */
     struct {
         enum post_kind kind;
         struct jd_task *task;
@@ -125,6 +126,12 @@ enum runtime_state {
     RUNTIME_DEAD,     /* being freed, or the child of a fork */
 };
 
+/* rt->stop */
+enum runtime_stop {
+    STOP_ASKED = 1u << 0, /* leave between two ticks; while draining: when the own queue is empty */
+    STOP_NOW = 1u << 1,   /* the drain took too long: leave what is queued */
+};
+
 struct jd_runtime {
     struct runtime_stub *stub;
     struct worker *workers;
@@ -142,7 +149,7 @@ struct jd_runtime {
     JD_ATOMIC(uint64_t) next_id_block;
 
     JD_ATOMIC(uint32_t) state;        /* enum runtime_state */
-    JD_ATOMIC(uint32_t) stop;         /* workers leave their loops */
+    JD_ATOMIC(uint32_t) stop;         /* enum runtime_stop: workers leave their loops */
     JD_ATOMIC(uint32_t) refuse_spawns;
     JD_ATOMIC(uint32_t) foreign;      /* threads that are inside task_ready() from outside */
     JD_ATOMIC(uint64_t) foreign_spawned;
@@ -152,15 +159,16 @@ struct jd_runtime {
     JD_ATOMIC(uint32_t) draining;     /* the end: leave when no task is left */
     JD_ATOMIC(uint32_t) signalled;    /* a handled signal arrived: worker 0 cancels `main_task` */
     struct jd_task *main_task;        /* of jd_run(), constant while it runs */
+    struct jd_future *until;          /* of the run in progress, by the thread of worker 0 */
 
     /* Threads of workers 1.. (jd_runtime_start: of all); guarded by run_lock. */
     pthread_mutex_t run_lock;
     pthread_cond_t run_cond;
     struct worker_thread {
         pthread_t thread;
-        struct jd_runtime *rt;
+        struct jd_runtime *rt; /* NULL: not created */
         unsigned index;
-    } *threads;
+    } *threads; /* by worker */
     unsigned thread_count;  /* created */
     unsigned inside;        /* serving a worker */
     uint64_t run_number;    /* each number is served once by each thread */
@@ -202,6 +210,7 @@ static inline struct jd_runtime *task_runtime(const struct jd_task *t)
 
 /* suspend.c */
 void sched_suspend(enum post_kind kind);
+void sched_give_way(struct worker *w); /* jd_yield() */
 void sched_after_switch(struct fiber *prev);
 void sched_enter_loop(struct worker *w); /* from the native stack; returns at stop */
 void sched_loop_entry(struct fiber *prev);
@@ -211,6 +220,7 @@ JD_NORETURN void sched_switch_to_task(struct worker *w, struct jd_task *t);
 /* ready.c */
 void sched_push(struct worker *w, struct jd_task *t);        /* at the end of w's queue */
 void sched_push_quiet(struct worker *w, struct jd_task *t);  /* without looking for sleepers */
+void sched_push_fresh(struct worker *w, struct jd_task *t);  /* a task that was never run */
 void sched_wake_workers(struct jd_runtime *rt, unsigned items);
 void sched_post(struct worker *w, struct loop_item *item);   /* to w's loop, from anywhere */
 void sched_wake_worker(struct worker *w);
@@ -248,6 +258,14 @@ void runtime_cancel_main(struct jd_runtime *rt);
 
 /* cpu.c */
 unsigned cpu_count_usable(bool *ret_has_quota);
+
+/* Entries of a ready queue (ready.c I3). */
+#define ENTRY_FRESH ((uintptr_t)1)
+
+static inline void *entry_fresh(struct jd_task *t)
+{
+    return (void *)((uintptr_t)t | ENTRY_FRESH);
+}
 
 /* What a timer's claim() hands to sched_deliver(): a pointer with its kind in the low bits. */
 enum timer_token { TOKEN_TARGET = 0, TOKEN_SCOPE = 1, TOKEN_HANDLE = 2 };

@@ -116,6 +116,62 @@ ON_BOTH_PORTS(accept_and_connect)
     rig_stop(&rig);
 }
 
+ON_BOTH_PORTS(connect_of_a_nonblocking_socket)
+{
+    struct rig rig;
+    struct sockaddr_storage addr;
+    struct rig_op connect_op;
+    socklen_t len;
+    int listener = rig_listen(&addr, &len), client;
+
+    rig_start(&rig, want, 1, 0);
+    for (int i = 0; i < 2; i++) { /* accepted, then refused */
+        client = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        connect_op = rig_connect(client, (struct sockaddr *)&addr, len);
+        rig_submit(&rig, 0, &connect_op);
+        cr_assert_eq(rig_wait(&rig, 0, &connect_op), i == 0 ? 0 : -ECONNREFUSED);
+        cr_assert(fcntl(client, F_GETFL) & O_NONBLOCK);
+        close(client);
+        if (i == 0)
+            close(listener);
+    }
+    rig_stop(&rig);
+}
+
+static int connect_unix(struct rig *rig, int listener, int type)
+{
+    struct sockaddr_storage addr;
+    socklen_t len = sizeof(addr);
+    struct rig_op o;
+    int fd = socket(AF_UNIX, type, 0), result;
+
+    cr_assert_eq(getsockname(listener, (struct sockaddr *)&addr, &len), 0);
+    o = rig_connect(fd, (struct sockaddr *)&addr, len);
+    rig_submit(rig, 0, &o);
+    result = rig_wait(rig, 0, &o);
+    if (result < 0)
+        close(fd);
+    return result < 0 ? result : fd;
+}
+
+ON_BOTH_PORTS(a_full_backlog_does_not_spin)
+{
+    struct rig rig;
+    struct sockaddr any = { .sa_family = AF_UNIX }; /* the kernel chooses an abstract name */
+    int listener = socket(AF_UNIX, SOCK_STREAM, 0), first, second;
+
+    rig_start(&rig, want, 1, 0);
+    cr_assert_eq(bind(listener, &any, sizeof(sa_family_t)), 0);
+    cr_assert_eq(listen(listener, 0), 0);
+    first = connect_unix(&rig, listener, SOCK_STREAM | SOCK_NONBLOCK);
+    cr_assert_geq(first, 0);
+    second = connect_unix(&rig, listener, SOCK_STREAM | SOCK_NONBLOCK);
+    cr_assert_eq(second, -EAGAIN);
+    close(first);
+    close(listener);
+    rig_stop(&rig);
+}
+
 ON_BOTH_PORTS(connect_refused)
 {
     struct rig rig;

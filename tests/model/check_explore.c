@@ -26,6 +26,7 @@ struct settings {
     const char *replay;
     const char *model;
     bool quiet;
+    bool fail_fast;
 };
 
 /* Moves the trail to the next unvisited one; false when all were visited. */
@@ -202,7 +203,7 @@ static int usage(const char *program)
 {
     fprintf(stderr,
             "usage: %s [--bound N] [--pct N] [--seed S] [--max N] [--model NAME] [--replay TRAIL]\n"
-            "          [--quiet] [--list]\n"
+            "          [--quiet] [--fail-fast] [--list]\n"
             "  bound: preemptions in depth-first search, -1 = no limit (default 2)\n"
             "  pct:   executions with random priorities after it (default 10000)\n"
             "  max:   executions of one depth-first search (default 2000000)\n",
@@ -221,6 +222,10 @@ int check_main(int argc, char **argv, const struct check_model *models, size_t c
 
         if (strcmp(argv[i], "--quiet") == 0) {
             set.quiet = true;
+            continue;
+        }
+        if (strcmp(argv[i], "--fail-fast") == 0) {
+            set.fail_fast = true;
             continue;
         }
         if (strcmp(argv[i], "--list") == 0) {
@@ -246,7 +251,7 @@ int check_main(int argc, char **argv, const struct check_model *models, size_t c
             return usage(argv[0]);
         i++;
     }
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count && (ok || !set.fail_fast); i++) {
         if (set.model && strcmp(set.model, models[i].name) != 0)
             continue;
         run++;

@@ -21,15 +21,18 @@ static void touch(const void *addr, size_t bytes, bool write)
 {
     uintptr_t at = (uintptr_t)addr;
     struct check_site site;
+    bool trace = engine.trace;
 
     if (!engine.active)
         return;
+    engine.trace = false; /* too many to print; a race among them is reported all the same */
     site = engine_self()->last;
     site.object = write ? "memory (write nearby)" : "memory (read nearby)";
     do { /* bounded by bytes */
         check_plain((void *)at, write, &site);
         at += GRANULE;
     } while (at < (uintptr_t)addr + bytes);
+    engine.trace = trace;
 }
 
 /* Declared here: the compiler knows them, no header does. */

@@ -33,6 +33,10 @@ static int completions[THREADS];
 static int removed;
 static int seen[THREADS];
 
+static struct jd_future *futures[2]; /* of the gather model */
+static struct outcome_counter counter;
+static struct counter_node counter_nodes[2];
+
 /*
  * What the two files need from elsewhere.
  */
@@ -291,10 +295,17 @@ static void remover(void)
     leave();
 }
 
-/* After a waiting remove the callback's data is ours. */
-static void waiting_remover(void)
+/* The callback is posted already and runs, has run or will run on the loop. */
+static void setup_posted(void)
 {
+    setup_refs(1, 1);
     add();
+    CHECK_THAT(future_complete(future, (jd_result){ .num = 7 }, 0));
+}
+
+/* After a waiting remove the callback's data is ours. */
+static void remove_and_use(void)
+{
     removed = jd_future_remove_done_callback_wait(future, on_done, NULL);
     if (removed >= 0)
         plain_write(called, plain_read(called) + 10);
@@ -303,10 +314,49 @@ static void waiting_remover(void)
     leave();
 }
 
-static void completer_then_cancel(void)
+static void waiting_remover(void)
 {
-    completer();
-    canceller_of_0();
+    add();
+    remove_and_use();
+}
+
+/* Thread 0 waits for two futures with one wait; its nodes are linked before the threads start. */
+static void setup_gather(void)
+{
+    uint32_t seq;
+
+    setup_refs(1, 1);
+    future_unref(future);
+    seq = word_wait_begin(&waiting[0].target.word, /* cancellable= */ false);
+    atom_init(&counter.pending, 2);
+    counter.stop_at_error = false;
+    for (int i = 0; i < 2; i++) {
+        futures[i] = check_alloc(sizeof(*futures[i]));
+        future_init(futures[i], &stub, 1, 0);
+        waiter_init(&counter_nodes[i].waiter, &waiting[0].target, seq);
+        counter_nodes[i].waiter.want = NODE_COUNTER;
+        counter_nodes[i].counter = &counter;
+        CHECK_THAT(outcome_wait(&futures[i]->outcome, &counter_nodes[i].waiter));
+    }
+}
+
+static void gatherer(void)
+{
+    struct task_word *word = &waiting[0].target.word;
+
+    if (word_park(word))
+        check_event_wait(&waiting[0].ready);
+    word_resume(word);
+    CHECK_THAT(word_cause(word) == CAUSE_GRANTED);
+    for (int i = 0; i < 2; i++)
+        CHECK_THAT(plain_read(futures[i]->result.num) == i + 1);
+}
+
+static void gathered_completer(void)
+{
+    unsigned self = check_self() - 1;
+
+    CHECK_THAT(future_complete(futures[self], (jd_result){ .num = (intptr_t)self + 1 }, 0));
 }
 
 static void finish_await(void)
@@ -346,22 +396,25 @@ static void finish_removed_cancelled(void)
 
 static const struct check_model models[] = {
     { .name = "outcome-await", .setup = setup_2, .threads = { awaiter, completer },
-      .finish = finish_await, .bound = -1 },
+      .finish = finish_await, .bound = 3 },
     { .name = "outcome-two-awaiters", .setup = setup_3, .threads = { awaiter, completer, awaiter },
-      .finish = finish_await },
+      .finish = finish_await, .bound = 1 },
     { .name = "outcome-await-cancel", .setup = setup_2,
       .threads = { awaiter, completer, canceller_of_0 }, .finish = finish_cancel },
     { .name = "outcome-two-completers", .setup = setup_3,
       .threads = { completer, completer, peeker }, .finish = finish_race, .bound = 3 },
+    { .name = "outcome-gather", .setup = setup_gather,
+      .threads = { gatherer, gathered_completer, gathered_completer }, .bound = 3 },
     { .name = "outcome-callback", .setup = setup_2, .threads = { adder, completer, loop },
-      .finish = finish_called },
+      .finish = finish_called, .bound = 1 },
     { .name = "outcome-callback-remove", .setup = setup_2, .threads = { remover, completer, loop },
-      .finish = finish_removed },
+      .finish = finish_removed, .bound = 1 },
     { .name = "outcome-remove-wait", .setup = setup_2,
-      .threads = { waiting_remover, completer, loop }, .finish = finish_removed_waiting },
-    { .name = "outcome-remove-wait-cancel", .setup = setup_2,
-      .threads = { waiting_remover, completer_then_cancel, loop },
-      .finish = finish_removed_cancelled },
+      .threads = { waiting_remover, completer, loop }, .finish = finish_removed_waiting,
+      .bound = 1, .max = 150000 },
+    { .name = "outcome-remove-wait-cancel", .setup = setup_posted,
+      .threads = { remove_and_use, canceller_of_0, loop }, .finish = finish_removed_cancelled,
+      .bound = 1, .max = 150000 },
 };
 
 CHECK_MAIN(models)

@@ -155,6 +155,18 @@ static void finish_one(void)
     CHECK_THAT(s.wins[2] == 1 && s.cause[0] == CAUSE_GRANTED);
 }
 
+/* A grant that comes before the task leaves its stack is seen without a park (sched/wait.c). */
+static void early_look(void)
+{
+    wait_begin();
+    s.cause[0] = word_cause(&s.word);
+    if (s.cause[0] == CAUSE_NONE) {
+        suspend();
+        s.cause[0] = resume();
+    }
+    CHECK_THAT(s.cause[0] == CAUSE_GRANTED && plain_read(s.gift) == 1);
+}
+
 /*
  * Two waits on one worker: the timer of the first must not end the second.
  */
@@ -289,6 +301,7 @@ static const struct check_model models[] = {
       .finish = finish_one, .bound = 4 },
     { .name = "word-grant-timeout", .setup = setup,
       .threads = { both_workers, granter, timer }, .finish = finish },
+    { .name = "word-early-look", .setup = setup, .threads = { early_look, granter }, .bound = -1 },
     { .name = "word-stale-wake", .setup = setup,
       .threads = { two_waits, granter_of_both, timer_of_first }, .finish = finish_stale },
     { .name = "word-cancel", .setup = setup, .threads = { cancellable_wait, canceller },

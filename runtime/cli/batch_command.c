@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * `jackdaw batch`: reads its options, runs server and calls in one runtime, prints the summary when
+ * the runtime is gone.
+ *
+ * I1  A call's result is its latency, or the negative errno of what went wrong; an answer that is
+ *     not the one asked for is -EPROTO.
+ * I2  Ctrl-C cancels the main task (JD_HANDLE_SIGINT): the batch cancels and joins its calls, the
+ *     server is stopped, and the summary tells what was done so far.
+ *
+ * Threads: the main thread; inside the runtime the main task is the batch's consumer.
+ */
+#include "cli/batch_command.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include <jackdaw/jackdaw.h>
+
+#include "base/attr.h"
+#include "cli/demo_server.h"
+#include "cli/http_call.h"
+#include "cli/progress.h"
+#include "cli/summary.h"
+
+#define COUNT_MAX 1000000000ull
+#define LIMIT_MAX 1000000ull
+#define FDS_SPARE 64 /* of the runtime and the C library; arbitrary */
+
+struct command {
+    uint64_t count;
+    unsigned limit;
+    bool json;
+    bool help;
+    enum progress_when progress;
+};
+
+/* One run; the batch's ctx. */
+struct run {
+    const struct command *cmd;
+    struct demo_server server;
+    struct progress progress;
+    struct summary *summary;
+    uint64_t next; /* the consumer's */
+};
+
+static const char help[] =
+    "usage: jackdaw batch [OPTION...]\n"
+    "\n"
+    "Starts an HTTP server on a free loopback port that answers after about 20 ms, calls it over\n"
+    "one connection per call, a bounded number at a time, and tells how it went.\n"
+    "\n"
+    "options:\n"
+    "  --count N      calls in all (1000)\n"
+    "  --limit K      calls in flight at a time (50)\n"
+    "  --json         the summary as one JSON object\n"
+    "  --progress auto|always|never\n"
+    "                 the live line on stderr; auto: when it is a terminal\n"
+    "  --help         this text\n"
+    "\n"
+    "environment: JACKDAW_WORKERS, JACKDAW_REACTOR=uring|epoll, JACKDAW_SEED (of the delays)\n"
+    "exit status: 0 all calls succeeded, 1 some failed, 2 usage, 130 interrupted\n";
+
+/*
+ * Options.
+ */
+
+static int complain(const char *what, const char *word)
+{
+    fprintf(stderr, "jackdaw batch: %s '%s'; see jackdaw batch --help\n", what, word);
+    return -EINVAL;
+}
+
+static int parse_number(const char *name, const char *text, uint64_t max, uint64_t *ret)
+{
+    char *end;
+    unsigned long long n;
+
+    errno = 0;
+    n = strtoull(text, &end, 10);
+    if (*text < '0' || *text > '9' || *end || errno || n == 0 || n > max) {
+        fprintf(stderr, "jackdaw batch: %s must be a whole number from 1 to %llu, not '%s'\n", name,
+                (unsigned long long)max, text);
+        return -EINVAL;
+    }
+    *ret = n;
+    return 0;
+}
+
+static int parse_progress(const char *text, enum progress_when *ret)
+{
+    static const char *const names[] = { "auto", "always", "never" };
+
+    for (unsigned i = 0; i < JD_ARRAY_LEN(names); i++) {
+        if (!strcmp(text, names[i])) {
+            *ret = (enum progress_when)i;
+            return 0;
+        }
+    }
+    return complain("--progress is auto, always or never, not", text);
+}
+
+static int set_value(struct command *cmd, const char *name, const char *value)
+{
+    uint64_t limit = 0;
+    int err;
+
+    if (!strcmp(name, "--count"))
+        return parse_number(name, value, COUNT_MAX, &cmd->count);
+    if (!strcmp(name, "--progress"))
+        return parse_progress(value, &cmd->progress);
+    err = parse_number(name, value, LIMIT_MAX, &limit);
+    cmd->limit = (unsigned)limit;
+    return err;
+}
+
+static bool takes_value(const char *word, size_t len)
+{
+    static const char *const names[] = { "--count", "--limit", "--progress" };
+
+    for (unsigned i = 0; i < JD_ARRAY_LEN(names); i++)
+        if (strlen(names[i]) == len && !strncmp(word, names[i], len))
+            return true;
+    return false;
+}
+
+/* `--name value` or `--name=value`. */
+static int parse_valued(struct command *cmd, char **argv, int *i)
+{
+    char *word = argv[*i];
+    char *equals = strchr(word, '=');
+
+    if (!takes_value(word, equals ? (size_t)(equals - word) : strlen(word)))
+        return complain("unknown option", word);
+    if (equals) {
+        *equals = '\0';
+        return set_value(cmd, word, equals + 1);
+    }
+    if (!argv[*i + 1])
+        return complain("a value is missing after", word);
+    return set_value(cmd, word, argv[++*i]);
+}
+
+static int parse(struct command *cmd, int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++) {
+        int err = 0;
+
+        if (!strcmp(argv[i], "--json"))
+            cmd->json = true;
+        else if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))
+            cmd->help = true;
+        else
+            err = parse_valued(cmd, argv, &i);
+        if (err)
+            return err;
+    }
+    return 0;
+}
+
+/* Each call has a descriptor at both ends. */
+static int raise_descriptor_limit(const struct command *cmd)
+{
+    uint64_t calls = cmd->limit < cmd->count ? cmd->limit : cmd->count;
+    rlim_t wanted = 2 * calls + FDS_SPARE;
+    struct rlimit r;
+
+    if (getrlimit(RLIMIT_NOFILE, &r) || r.rlim_cur >= wanted)
+        return 0;
+    if (r.rlim_max < wanted) {
+        fprintf(stderr,
+                "jackdaw batch: --limit %u needs %llu file descriptors, the system allows %llu\n",
+                cmd->limit, (unsigned long long)wanted, (unsigned long long)r.rlim_max);
+        return -EMFILE;
+    }
+    r.rlim_cur = r.rlim_max;
+    return setrlimit(RLIMIT_NOFILE, &r) ? -errno : 0;
+}
+
+/*
+ * The batch.
+ */
+
+static int next_item(void *ctx, void **ret_item)
+{
+    struct run *run = ctx;
+
+    if (run->next == run->cmd->count)
+        return 0;
+    *ret_item = (void *)(uintptr_t)run->next++;
+    return 1;
+}
+
+static jd_result call(void *item, void *ctx)
+{
+    const struct run *run = ctx;
+    int64_t start = jd_now();
+    char path[24], body[24];
+    int status;
+
+    snprintf(path, sizeof(path), "/%llu", (unsigned long long)(uintptr_t)item);
+    status = http_get(run->server.address, path, body, sizeof(body));
+    if (status < 0)
+        return jd_err(status);
+    if (status != 200 || strcmp(body, path + 1) != 0)
+        return jd_err(-EPROTO);
+    return jd_ok_num((intptr_t)(jd_now() - start));
+}
+
+static int take_result(void *item, jd_result r, void *ctx)
+{
+    struct run *run = ctx;
+
+    (void)item;
+    if (r.error)
+        summary_add_error(run->summary, r.error);
+    else
+        histogram_add(&run->summary->latencies, r.num);
+    return 0;
+}
+
+static void show_progress(const jd_batch_stats *s, void *ctx)
+{
+    struct run *run = ctx;
+
+    progress_show(&run->progress, s);
+}
+
+static int run_calls(struct run *run)
+{
+    jd_batch_options o = JD_BATCH_OPTIONS_INIT;
+
+    o.limit = run->cmd->limit;
+    o.errors_max = JD_ALL;
+    o.ctx = run;
+    if (run->progress.is_on) {
+        o.progress = show_progress;
+        o.progress_every = PROGRESS_EVERY;
+    }
+    return jd_batch_run(next_item, call, take_result, &o, &run->summary->stats);
+}
+
+static void note_runtime(struct summary *s)
+{
+    jd_info info = JD_INFO_INIT;
+    int err = jd_runtime_info(jd_runtime_current(), &info);
+
+    snprintf(s->reactor, sizeof(s->reactor), "%s", err ? "unknown" : info.reactor);
+    s->workers = err ? 0 : info.workers;
+}
+
+static uint64_t seed_of_delays(void)
+{
+    const char *text = getenv("JACKDAW_SEED");
+
+    return text ? strtoull(text, NULL, 0) : 1;
+}
+
+static jd_result run_main(void *arg)
+{
+    struct run *run = arg;
+    int err;
+
+    note_runtime(run->summary);
+    err = demo_server_start(&run->server, seed_of_delays());
+    if (err)
+        return jd_err(err);
+    err = run_calls(run);
+    progress_clear(&run->progress);
+    demo_server_stop(&run->server);
+    /* Relaxed, both: the server was joined. */
+    run->summary->server_max = atom_load(&run->server.serving_max, relaxed);
+    run->summary->server_requests = atom_load(&run->server.requests, relaxed);
+    return err ? jd_err(err) : jd_ok(NULL);
+}
+
+static int run_command(const struct command *cmd, struct summary *summary)
+{
+    static struct run run; /* too large for a frame; one per process */
+    jd_config cfg = JD_CONFIG_INIT;
+    jd_result r;
+
+    run.cmd = cmd;
+    run.summary = summary;
+    progress_init(&run.progress, cmd->progress, cmd->count);
+    cfg.flags = JD_HANDLE_SIGINT;
+    r = jd_run(run_main, &run, &cfg);
+    summary->interrupted = r.error == -EINTR;
+    summary->error = summary->interrupted ? 0 : r.error;
+    if (!*summary->reactor || *run.server.address == '\0') {
+        fprintf(stderr, "jackdaw batch: cannot start: %s\n", jd_strerror(r.error));
+        return 1;
+    }
+    if (cmd->json)
+        summary_print_json(summary);
+    else
+        summary_print(summary);
+    if (summary->interrupted)
+        return 130;
+    return summary->error || summary->stats.failed ? 1 : 0;
+}
+
+int batch_command(int argc, char **argv)
+{
+    static struct summary summary; /* as above */
+    struct command cmd = { .count = 1000, .limit = 50, .progress = PROGRESS_AUTO };
+
+    if (parse(&cmd, argc, argv))
+        return 2;
+    if (cmd.help) {
+        fputs(help, stdout);
+        return 0;
+    }
+    if (raise_descriptor_limit(&cmd))
+        return 2;
+    summary.count = cmd.count;
+    summary.limit = cmd.limit;
+    summary.stats = (jd_batch_stats)JD_BATCH_STATS_INIT;
+    return run_command(&cmd, &summary);
+}

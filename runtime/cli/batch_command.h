@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef CLI_BATCH_COMMAND_H
+#define CLI_BATCH_COMMAND_H
+
+/*
+ * `jackdaw batch`: a demonstration that is also a measurement: real HTTP calls over loopback, a
+ * bounded number at a time. Exit status: 0, 1 (calls failed), 2 (usage), 130 (interrupted).
+ */
+
+/* argv[0] is the command's name. Returns the exit status. */
+int batch_command(int argc, char **argv);
+
+#endif /* CLI_BATCH_COMMAND_H */

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Model of sync/sem.h: holders, a releaser, a resize, timeouts and a semaphore that dies with its
+ * waiter's frame. Claims: free plus held permits is the total at all ends; what a holder wrote is
+ * visible to the next; who leaves the head of the queue lets smaller requests pass; nobody touches
+ * a node or a semaphore after its frame ended.
+ */
+#include "list_guard.h"
+#include "sync/sem.h"
+
+#define TASKS 2
+
+static struct {
+    struct sem *sem;
+    int account;              /* written by who holds a permit */
+    JD_ATOMIC(int) held;      /* permits out, as the holders count */
+    JD_ATOMIC(int) ended;     /* tasks that will not wait any more */
+} s;
+
+static struct task {
+    struct wait_target target;
+    JD_ATOMIC(uint32_t) armed; /* the wait's number, for the timer */
+    struct check_event ready;
+    unsigned cause;
+} tasks[TASKS];
+
+static void setup_total(uint32_t total)
+{
+    s.sem = check_alloc(sizeof(*s.sem));
+    sem_init_kernel(s.sem, total, /* is_bounded= */ true);
+    s.account = 0;
+    atom_init(&s.held, 0);
+    atom_init(&s.ended, 0);
+    for (int i = 0; i < TASKS; i++) {
+        atom_init(&tasks[i].target.word.bits, (uint64_t)WORD_RUNNING);
+        atom_init(&tasks[i].armed, 0);
+        check_event_init(&tasks[i].ready);
+        tasks[i].cause = CAUSE_NONE;
+    }
+}
+
+static void setup_none(void)
+{
+    setup_total(0);
+    s.sem->is_bounded = false;
+}
+
+static void setup_one(void)
+{
+    setup_total(1);
+}
+
+static void setup_two(void)
+{
+    setup_total(2);
+}
+
+static void flush(struct wake_batch *batch)
+{
+    for (unsigned i = 0; i < batch->count; i++)
+        check_event_post(&JD_CONTAINER_OF(batch->targets[i], struct task, target)->ready);
+}
+
+/* As sem.c; the batch is never full here. */
+static void give(uint32_t k)
+{
+    enum sem_fast done = sem_try_give(s.sem, k);
+
+    while (done == SEM_MUST_LOCK) {
+        struct wake_batch batch = { .count = 0 };
+
+        spin_lock(&s.sem->lock);
+        done = sem_change_queued(s.sem, k, NULL);
+        if (done == SEM_DONE)
+            CHECK_THAT(!sem_serve(s.sem, &batch));
+        spin_unlock(&s.sem->lock);
+        flush(&batch);
+        if (done == SEM_MUST_LOCK)
+            done = sem_try_give(s.sem, k);
+    }
+    CHECK_THAT(done == SEM_DONE);
+}
+
+static void resize(uint32_t total)
+{
+    uint64_t word = atom_load(&s.sem->word, relaxed), next;
+
+    for (;;) {
+        struct wake_batch batch = { .count = 0 };
+        enum sem_fast done = SEM_MUST_LOCK;
+
+        if (!(word & SEM_QUEUED)) {
+            CHECK_THAT(sem_changed(s.sem, word, 0, total, &next));
+            if (atom_cas_weak(&s.sem->word, &word, next, release, relaxed))
+                return;
+            continue;
+        }
+        spin_lock(&s.sem->lock);
+        done = sem_change_queued(s.sem, 0, &total);
+        if (done == SEM_DONE)
+            CHECK_THAT(!sem_serve(s.sem, &batch));
+        spin_unlock(&s.sem->lock);
+        flush(&batch);
+        if (done == SEM_DONE)
+            return;
+        word = atom_load(&s.sem->word, relaxed);
+    }
+}
+
+static unsigned wait(struct task *t, struct waiter *node)
+{
+    struct wake_batch batch = { .count = 0 };
+    unsigned cause;
+
+    atom_store(&t->armed, node->seq, release);
+    if (word_park(&t->target.word))
+        check_event_wait(&t->ready);
+    word_resume(&t->target.word);
+    cause = word_cause(&t->target.word);
+    CHECK_THAT(!sem_leave(s.sem, node, &batch));
+    flush(&batch);
+    return cause;
+}
+
+/* The node's memory dies with the call. */
+static unsigned acquire(struct task *t, uint32_t k)
+{
+    struct waiter *node;
+    unsigned cause = CAUSE_GRANTED;
+
+    if (sem_try_take(s.sem, k))
+        return cause;
+    node = check_alloc(sizeof(*node));
+    waiter_init(node, &t->target, word_wait_begin(&t->target.word, /* cancellable= */ false));
+    node->want = k;
+    if (sem_join(s.sem, node, node->seq))
+        (void)word_wake(&t->target.word, node->seq, CAUSE_GRANTED);
+    else
+        cause = wait(t, node);
+    check_free(node);
+    return cause;
+}
+
+static void end(void)
+{
+    atom_fetch_add(&s.ended, 1, relaxed);
+}
+
+/* A mutex of one permit around the account. */
+static void holder(void)
+{
+    struct task *t = &tasks[check_self()];
+
+    t->cause = acquire(t, 1);
+    if (t->cause == CAUSE_GRANTED) {
+        plain_write(s.account, plain_read(s.account) + 1);
+        give(1);
+    }
+    end();
+}
+
+static void timeout_of_0(void)
+{
+    uint32_t seq;
+
+    /* Acquire: as the timer's wheel orders them. Until it waits, or will not any more. */
+    while ((seq = atom_load(&tasks[0].armed, acquire)) == 0 && check_peek(&s.ended) == 0)
+        spin_hint();
+    if (seq != 0 && word_wake(&tasks[0].target.word, seq, CAUSE_TIMED_OUT) == WAKE_QUEUE)
+        check_event_post(&tasks[0].ready);
+}
+
+static void finish_mutex(void)
+{
+    CHECK_THAT(check_peek(&s.sem->word) == sem_word(1, 1, 0));
+    CHECK_THAT(tasks[1].cause == CAUSE_GRANTED);
+    CHECK_THAT(s.account == 1 + (tasks[0].cause == CAUSE_GRANTED));
+}
+
+/* The waiter's frame holds the semaphore. */
+static void owner_of_frame(void)
+{
+    CHECK_THAT(acquire(&tasks[0], 1) == CAUSE_GRANTED);
+    CHECK_THAT(plain_read(s.account) == 7);
+    check_free(s.sem);
+}
+
+static void completer(void)
+{
+    plain_write(s.account, 7);
+    give(1);
+}
+
+/* Two permits are out; one comes back, which is too few for the head. The head gives up. */
+static void big_head(void)
+{
+    tasks[0].cause = acquire(&tasks[0], 2);
+    if (tasks[0].cause == CAUSE_GRANTED)
+        give(2);
+    end();
+}
+
+static void small_one(void)
+{
+    tasks[1].cause = acquire(&tasks[1], 1);
+    CHECK_THAT(tasks[1].cause == CAUSE_GRANTED);
+    give(1);
+}
+
+static void finish_all_back(void)
+{
+    CHECK_THAT(check_peek(&s.sem->word) == sem_word(2, 2, 0));
+}
+
+static void setup_one_of_two(void)
+{
+    setup_two();
+    CHECK_THAT(sem_try_take(s.sem, 1));
+}
+
+static void finish_one_back(void)
+{
+    CHECK_THAT(check_peek(&s.sem->word) == sem_word(2, 1, 0));
+}
+
+/* Lowered and raised while both want the single permit: never more than one is out. */
+static void counted_holder(void)
+{
+    struct task *t = &tasks[check_self()];
+
+    CHECK_THAT(acquire(t, 1) == CAUSE_GRANTED);
+    CHECK_THAT(atom_fetch_add(&s.held, 1, relaxed) < 1);
+    atom_fetch_sub(&s.held, 1, relaxed);
+    give(1);
+}
+
+static void resizer(void)
+{
+    resize(0);
+    resize(1);
+}
+
+static void finish_resized(void)
+{
+    CHECK_THAT(check_peek(&s.sem->word) == sem_word(1, 1, 0));
+}
+
+static const struct check_model models[] = {
+    { .name = "sem-mutex", .setup = setup_one, .threads = { holder, holder, timeout_of_0 },
+      .finish = finish_mutex },
+    { .name = "sem-dies-with-its-waiter", .setup = setup_none,
+      .threads = { owner_of_frame, completer } },
+    { .name = "sem-big-head", .setup = setup_one_of_two,
+      .threads = { big_head, small_one, timeout_of_0 }, .finish = finish_one_back, .max = 300000 },
+    { .name = "sem-all-or-nothing", .setup = setup_two, .threads = { big_head, small_one },
+      .finish = finish_all_back },
+    { .name = "sem-resize", .setup = setup_one, .threads = { counted_holder, counted_holder, resizer },
+      .finish = finish_resized, .max = 300000 },
+};
+
+CHECK_MAIN(models)
