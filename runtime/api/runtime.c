@@ -107,7 +107,18 @@ static void runtime_init(struct jd_runtime *rt, const struct config *c)
     atom_init(&rt->next_id_block, 1);
     atom_init(&rt->slow_step, c->flags & JD_DEBUG ? SLOW_STEP_DEFAULT : 0);
     pthread_mutex_init(&rt->run_lock, NULL); /* cannot fail without attributes */
+    pthread_mutex_init(&rt->class_lock, NULL);
     pthread_cond_init(&rt->run_cond, NULL);
+}
+
+static void classes_free(struct jd_runtime *rt)
+{
+    for (unsigned i = 0; i < STACK_CLASSES; i++) {
+        if (rt->stack_classes[i]) {
+            stack_pool_fini(rt->stack_classes[i]);
+            mem_free(rt->stack_classes[i], sizeof(*rt->stack_classes[i]));
+        }
+    }
 }
 
 /* Undoes any prefix of the making. */
@@ -117,12 +128,16 @@ static void runtime_destroy(struct jd_runtime *rt)
     reactor_free(rt->reactor);
     if (rt->stacks.slot_bytes)
         stack_pool_fini(&rt->stacks);
+    classes_free(rt);
+    if (rt->overflow_reports)
+        overflow_handler_uninstall();
     if (rt->injector.shards)
         mem_free_aligned(rt->injector.shards, JD_CACHE_LINE,
                          rt->injector.shard_count * sizeof(struct injector_shard));
     if (rt->threads)
         mem_free(rt->threads, rt->worker_count * sizeof(*rt->threads));
     pthread_mutex_destroy(&rt->run_lock);
+    pthread_mutex_destroy(&rt->class_lock);
     pthread_cond_destroy(&rt->run_cond);
     if (rt->stub)
         runtime_stub_unref(rt->stub);
@@ -144,6 +159,11 @@ static int runtime_build(struct jd_runtime *rt, const struct config *c)
         err = workers_new(rt, c);
     if (!err)
         err = reactor_new(&reactor, &rt->reactor);
+    if (!err && !(c->flags & JD_NO_SIGNALS)) {
+        err = overflow_handler_install();
+        rt->overflow_reports = err == 0;
+        overflow_set_describe(error_describe_fiber);
+    }
     if (!err && !(rt->threads = mem_calloc(c->workers * sizeof(*rt->threads))))
         err = -ENOMEM;
     return err ? err : runtime_register(rt);

@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "fiber/sigline.h"
+
 #include "task/stub.h"
 
 static void report_to_stderr(const jd_report *report)
@@ -149,4 +151,29 @@ void error_report_slow_step(struct jd_runtime *rt, unsigned worker, int64_t dura
                                    .kind = JD_REPORT_SLOW_STEP,
                                    .message = message,
                                    .duration = duration });
+}
+
+void error_describe_fiber(const struct fiber *f, char *buf, size_t bytes)
+{
+    struct sigline line = { .buf = buf, .bytes = bytes };
+    struct jd_task *t = f->user;
+    const char *name;
+
+    if (!t) {
+        sigline_str(&line, "a worker loop");
+        return;
+    }
+    name = atom_load(&t->name, acquire); /* [NAME-1] */
+    sigline_str(&line, "task ");
+    if (name) {
+        sigline_str(&line, name);
+    } else {
+        sigline_str(&line, "task-");
+        sigline_dec(&line, t->id);
+    }
+    sigline_str(&line, " (id ");
+    sigline_dec(&line, t->id);
+    sigline_str(&line, ", function ");
+    sigline_hex(&line, (uintptr_t)t->fn);
+    sigline_str(&line, ")");
 }

@@ -15,4 +15,7 @@ void task_made_up_name(const struct jd_task *t, char *buf, size_t bytes); /* "ta
 /* That or the given name, always a string. */
 const char *task_display_name(struct jd_task *t, char *buf, size_t bytes);
 
+/* For the stack overflow report: who runs on this stack. Async-signal-safe. */
+void error_describe_fiber(const struct fiber *f, char *buf, size_t bytes);
+
 #endif /* SCHED_ERROR_H */

@@ -28,6 +28,8 @@ static void run_task(struct worker *w, struct jd_task *t)
         stop_searching(w);
     if (t->fiber)
         sched_switch_to_task(w, t);
+    if (JD_UNLIKELY(t->stack_class) && w->fiber->pool != w->rt->stack_classes[t->stack_class])
+        sched_switch_to_class(w, t);
     sched_run_fresh(t);
 }
 
@@ -128,6 +130,8 @@ static JD_NOINLINE void loop_turn(void)
         run_task(w, t);
         return;
     }
+    if (JD_UNLIKELY(w->fiber->pool != &w->rt->stacks))
+        sched_leave_class(w);
     if (w->resume_first) {
         run_task(w, sched_next_local(w));
         return;

@@ -152,8 +152,7 @@ struct jd_task *sched_make_queued(struct worker *w, jd_fn fn, void *arg, struct 
 
 /* The caller's options as this version's struct: shorter ones of an older version are filled up,
  * the unknown tail of a newer one must be zero. */
-static int options_read(const struct jd_runtime *rt, const jd_task_options *from,
-                        jd_task_options *opt)
+static int options_read(const jd_task_options *from, jd_task_options *opt)
 {
     const unsigned char *bytes = (const unsigned char *)from;
 
@@ -167,13 +166,52 @@ static int options_read(const struct jd_runtime *rt, const jd_task_options *from
     memcpy(opt, from, from->size < sizeof(*opt) ? from->size : sizeof(*opt));
     if (opt->flags & ~(JD_TASK_PINNED | JD_TASK_EAGER))
         return -EINVAL;
-    if (opt->stack_bytes > rt->stack_bytes)
-        return -ENOSYS; /* one stack size per runtime so far */
+    if (opt->stack_bytes > (size_t)1 << (STACK_CLASSES - 1))
+        return -EINVAL;
     return 0;
 }
 
-static int options_apply(struct jd_task *t, const jd_task_options *opt)
+/* The pool for tasks that ask for more than the default, or NULL: out of memory. */
+static struct stack_pool *class_pool(struct jd_runtime *rt, unsigned class)
 {
+    struct stack_pool *pool;
+
+    pthread_mutex_lock(&rt->class_lock);
+    pool = rt->stack_classes[class];
+    if (!pool && (pool = mem_calloc(sizeof(*pool)))) {
+        if (stack_pool_init(pool, (size_t)1 << class, STACK_GUARD_AUTO)) {
+            mem_free(pool, sizeof(*pool));
+            pool = NULL;
+        }
+        rt->stack_classes[class] = pool;
+    }
+    pthread_mutex_unlock(&rt->class_lock);
+    return pool;
+}
+
+/* Exchanges the default reservation for one of a bigger class. */
+static int class_reserve(struct jd_runtime *rt, struct worker *w, struct jd_task *t, size_t bytes)
+{
+    unsigned class = 64 - (unsigned)__builtin_clzll((unsigned long long)bytes - 1);
+    struct stack_pool *pool = class_pool(rt, class);
+
+    if (!pool || stack_pool_reserve(pool, 1))
+        return -ENOMEM;
+    unreserve_stack(rt, w);
+    t->stack_class = class;
+    t->flags |= TASK_FOREIGN_STACK;
+    return 0;
+}
+
+static int options_apply(struct jd_runtime *rt, struct worker *w, struct jd_task *t,
+                         const jd_task_options *opt)
+{
+    if (opt->stack_bytes > rt->stack_bytes) {
+        int err = class_reserve(rt, w, t, opt->stack_bytes);
+
+        if (err)
+            return err;
+    }
     if (opt->flags & JD_TASK_PINNED)
         t->flags |= TASK_PINNED;
     if (opt->name) {
@@ -203,7 +241,10 @@ static void task_undo(struct jd_runtime *rt, struct worker *w, struct jd_task *t
         atom_store(&w->finished, atom_load(&w->finished, relaxed) + 1, release); /* [COUNT-2] */
     else
         atom_fetch_add(&rt->foreign_finished, 1, release);
-    unreserve_stack(rt, w);
+    if (t->flags & TASK_FOREIGN_STACK)
+        stack_pool_unreserve(rt->stack_classes[t->stack_class], 1);
+    else
+        unreserve_stack(rt, w);
     word_reset(&t->target.word, WORD_DONE);
     record_put(rt, w, t);
 }
@@ -219,7 +260,7 @@ int sched_spawn(struct jd_runtime *rt, jd_fn fn, void *arg, const jd_task_option
     struct worker *w = worker_current();
     jd_task_options opt = JD_TASK_OPTIONS_INIT;
     struct jd_task *t;
-    int err = options_read(rt, options, &opt);
+    int err = options_read(options, &opt);
 
     if (!fn || err)
         return fn ? err : -EINVAL;
@@ -231,7 +272,7 @@ int sched_spawn(struct jd_runtime *rt, jd_fn fn, void *arg, const jd_task_option
     t = task_new(rt, w, fn, arg, parent_scope);
     if (JD_UNLIKELY(!t))
         return -ENOMEM;
-    err = options_apply(t, &opt);
+    err = options_apply(rt, w, t, &opt);
     if (JD_UNLIKELY(err)) {
         task_undo(rt, w, t);
         return err;

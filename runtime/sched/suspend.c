@@ -17,6 +17,20 @@
 #include "sched/fork.h"
 #include "sched/worker.h"
 
+/* A stack of another size carries its task's reservation with it. */
+static void retire(struct worker *w, struct fiber *f)
+{
+    struct stack_pool *pool = f->pool;
+
+    fiber_retire(f);
+    if (JD_LIKELY(pool == &w->rt->stacks)) {
+        stack_put(&w->stacks, f);
+        return;
+    }
+    stack_pool_put(pool, f);
+    stack_pool_unreserve(pool, 1);
+}
+
 /* The other side of a switch: carries out what the context that we left asked for. */
 void sched_after_switch(struct fiber *prev)
 {
@@ -41,8 +55,7 @@ void sched_after_switch(struct fiber *prev)
         w->resume_first = t;
         break;
     case POST_RETIRE:
-        fiber_retire(prev);
-        stack_put(&w->stacks, prev);
+        retire(w, prev);
         break;
     case POST_NONE:
         break;
@@ -138,6 +151,29 @@ JD_NORETURN void sched_switch_to_task(struct worker *w, struct jd_task *t)
 {
     struct fiber *from = w->fiber;
     struct fiber *to = task_enter(w, t);
+
+    w->post.kind = POST_RETIRE;
+    fiber_abandon(from, to);
+}
+
+/* From the loop: a fresh task that asked for a bigger stack starts on one, below a loop frame. */
+JD_NORETURN void sched_switch_to_class(struct worker *w, struct jd_task *t)
+{
+    struct fiber *from = w->fiber;
+    struct fiber *to = stack_pool_take(w->rt->stack_classes[t->stack_class]);
+
+    fiber_init(to, sched_loop_entry);
+    w->fiber = to;
+    w->handoff = t;
+    w->post.kind = POST_RETIRE;
+    fiber_abandon(from, to);
+}
+
+/* That task has ended: the loop goes back to a stack of the default size. */
+JD_NORETURN void sched_leave_class(struct worker *w)
+{
+    struct fiber *from = w->fiber;
+    struct fiber *to = loop_stack(w);
 
     w->post.kind = POST_RETIRE;
     fiber_abandon(from, to);

@@ -45,6 +45,8 @@ struct jd_runtime;
 /* Operations that complete without waiting before the next S call yields. */
 #define BUDGET_OPS 128
 #define BUDGET_CLOCK_OPS 16
+/* Stacks of up to 1 GiB. */
+#define STACK_CLASSES 31
 /* How often in a row the LIFO slot may be served before the ready queue. */
 #define LIFO_RUNS_MAX 3
 /* Spin before a park, if it paid lately. */
@@ -143,6 +145,9 @@ struct jd_runtime {
 
     struct reactor *reactor;
     struct stack_pool stacks;
+    struct stack_pool *stack_classes[STACK_CLASSES]; /* by log2 of the bytes; made when asked for,
+                                                        under class_lock, kept until the end */
+    pthread_mutex_t class_lock;
     struct injector injector;
     struct slab_depot depot;
     struct idle idle;
@@ -187,6 +192,7 @@ struct jd_runtime {
     struct spin handler_lock;
     jd_error_fn error_fn;             /* guarded by handler_lock */
     void *error_arg;
+    bool overflow_reports;            /* we installed the handler */
     bool has_quota;                   /* the cgroup gives less than the workers could use */
     struct jd_runtime *next_runtime;  /* list for fork(), guarded by its lock */
 };
@@ -216,6 +222,8 @@ void sched_enter_loop(struct worker *w); /* from the native stack; returns at st
 void sched_loop_entry(struct fiber *prev);
 JD_NORETURN void sched_leave_loop(struct worker *w);
 JD_NORETURN void sched_switch_to_task(struct worker *w, struct jd_task *t);
+JD_NORETURN void sched_switch_to_class(struct worker *w, struct jd_task *t);
+JD_NORETURN void sched_leave_class(struct worker *w);
 
 /* ready.c */
 void sched_push(struct worker *w, struct jd_task *t);        /* at the end of w's queue */

@@ -90,15 +90,23 @@ ON_BOTH_PORTS(close_of_a_listener)
     rig_stop(&rig);
 }
 
+static int count_open(void)
+{
+    int open_count = 0;
+
+    for (int fd = 0; fd < 256; fd++)
+        open_count += fcntl(fd, F_GETFD) >= 0;
+    return open_count;
+}
+
 /* An accept that succeeds while the listener is closed: no descriptor leaks. */
 ON_BOTH_PORTS(an_accept_that_loses_to_close_leaks_nothing)
 {
     struct rig rig;
-    int probe, after;
+    int before;
 
     rig_start(&rig, want, 1, 0);
-    probe = dup(0);
-    close(probe);
+    before = count_open();
     for (int i = 0; i < 20; i++) {
         struct rig_close c;
         struct rig_op o;
@@ -120,9 +128,7 @@ ON_BOTH_PORTS(an_accept_that_loses_to_close_leaks_nothing)
             cr_assert_eq(o.op.result, -EBADF);
         close(client);
     }
-    after = dup(0);
-    cr_assert_eq(after, probe, "the lowest free number is the same as before");
-    close(after);
+    cr_assert_eq(count_open(), before);
     rig_stop(&rig);
 }
 

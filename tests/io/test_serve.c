@@ -6,6 +6,8 @@
 
 #include <sys/resource.h>
 
+#include "base/fault.h"
+
 struct server {
     int listener;
     char address[64];
@@ -350,6 +352,41 @@ static jd_result shortage_body(void *arg)
 Test(serve, backs_off_without_descriptors_and_keeps_serving, .timeout = 30)
 {
     on_each_port(shortage_body);
+}
+
+/* An allocation fails somewhere on a connection's way: that one may be lost, the server is not. */
+static jd_result memory_body(void *arg)
+{
+    struct server s;
+
+    (void)arg;
+    server_start(&s, echo);
+    server_spawn(&s);
+    for (uint64_t n = 0; n < 8; n++) {
+        char byte;
+        ssize_t got;
+        int fd;
+
+        fault_arm(FAULT_ALLOC, n, 1);
+        fd = jd_dial(s.address);
+        if (fd < 0) {
+            cr_assert_eq(fd, -ENOMEM, "%s", jd_strerror(fd));
+            continue;
+        }
+        (void)jd_send_all(fd, "x", 1);
+        got = jd_read_full(fd, &byte, 1);
+        cr_assert(got == 1 || got == 0 || got == -ECONNRESET, "%s", jd_strerror((int)got));
+        fault_arm(FAULT_ALLOC, 0, 0);
+        cr_assert_eq(jd_close(fd), 0);
+    }
+    cr_assert_eq(talk(&s).error, 0);
+    cr_assert_eq(server_stop(&s), -ECANCELED);
+    return jd_ok(NULL);
+}
+
+Test(serve, survives_a_failing_allocation)
+{
+    on_each_port(memory_body);
 }
 
 static jd_result options_body(void *arg)

@@ -222,6 +222,17 @@ unsigned check_self(void)
  * Scheduling.
  */
 
+/* Whichever thread asks: the predicate's own memory accesses are nobody's. */
+static bool holds(bool (*predicate)(void *arg), void *arg)
+{
+    bool result;
+
+    engine.active = false;
+    result = predicate(arg);
+    engine.active = true;
+    return result;
+}
+
 static bool runnable(const struct thread *t)
 {
     switch (t->state) {
@@ -230,7 +241,7 @@ static bool runnable(const struct thread *t)
     case THREAD_HINTED:
         return engine.writes - t->writes != t->iteration_others; /* I4 */
     case THREAD_BLOCKED:
-        return t->predicate(t->arg);
+        return holds(t->predicate, t->arg);
     case THREAD_DONE:
         break;
     }
@@ -351,7 +362,7 @@ void check_block(bool (*predicate)(void *arg), void *arg, const struct check_sit
     struct thread *t = engine_self();
 
     engine_point(site);
-    if (predicate(arg))
+    if (holds(predicate, arg))
         return;
     TRACE(site, "waits");
     t->predicate = predicate;

@@ -20,7 +20,7 @@ static struct {
     struct task_word word;
     struct frame *frames[OPS_MAX];
     struct check_event submitted[OPS_MAX]; /* publishes the frame, as the reactor's lock does */
-    JD_ATOMIC(uint32_t) timed; /* number of the first wait, for the deadline */
+    JD_ATOMIC(uint32_t) timed;             /* number of the first wait, for the deadline */
     struct check_event ready;
     int sum;
 } s;
@@ -124,14 +124,21 @@ static void finish_two(void)
 }
 
 static const struct check_model models[] = {
-    { .name = "handover-cancel", .setup = setup,
-      .threads = { task_with_one, completer, canceller }, .finish = finish_one, .bound = 3 },
-    { .name = "handover-cancel-deadline", .setup = setup,
-      .threads = { task_with_one, completer, canceller, deadline }, .finish = finish_one,
+    { .name = "handover-cancel",
+      .setup = setup,
+      .threads = { task_with_one, completer, canceller },
+      .finish = finish_one,
+      .bound = 3 },
+    { .name = "handover-cancel-deadline",
+      .setup = setup,
+      .threads = { task_with_one, completer, canceller, deadline },
+      .finish = finish_one,
       .bound = 1 },
-    { .name = "handover-next-op", .setup = setup,
+    { .name = "handover-next-op",
+      .setup = setup,
       .threads = { task_with_two, completer, completer_of_the_next, canceller },
-      .finish = finish_two, .bound = 1 },
+      .finish = finish_two,
+      .bound = 1 },
 };
 
 CHECK_MAIN(models)
