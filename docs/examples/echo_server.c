@@ -54,7 +54,7 @@ static jd_result serve_address(void *address)
         err = serve(listen_fd);
     }
     (void)jd_close(listen_fd);
-    return jd_err(err);
+    return jd_err(err); /* serving never ends well: by a cancel at best */
 }
 
 /* --- Without an argument ----------------------------------------------------------------------- */
@@ -87,7 +87,7 @@ static jd_result client(void *address)
         return jd_err(fd);
     err = talk(fd);
     (void)jd_close(fd); /* the server sees the end and leaves its loop */
-    return jd_err(err);
+    return err ? jd_err(err) : jd_ok(NULL);
 }
 
 /* The group ends no earlier than its members; the first failure cancels the others. */
@@ -120,9 +120,10 @@ static jd_result self_test(void *arg)
     if (jd_join(server).error != -ECANCELED && !err)
         err = -EPROTO; /* it ended by itself */
     (void)jd_close(listen_fd);
-    if (!err)
-        printf("%d clients, %d rounds each: all echoed\n", CLIENTS, ROUNDS);
-    return jd_err(err);
+    if (err)
+        return jd_err(err);
+    printf("%d clients, %d rounds each: all echoed\n", CLIENTS, ROUNDS);
+    return jd_ok(NULL);
 }
 
 int main(int argc, char **argv)

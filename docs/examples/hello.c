@@ -31,6 +31,7 @@ int main(void)
 {
     jd_result r = jd_run(hello, NULL, NULL);
 
-    printf("%s, %d greetings\n", jd_strerror(r.error), r.error ? 0 : (int)r.num);
-    return r.error != 0;
+    if (r.error)
+        fprintf(stderr, "hello: %s\n", jd_strerror(r.error));
+    return r.error || r.num != 2;
 }

@@ -89,7 +89,7 @@ static int call_all(struct calls *c)
 
     o.limit = LIMIT;
     o.errors_max = JD_ALL;
-    o.attempt_timeout = JD_SEC(5);
+    o.total_timeout = JD_SEC(30);
     o.ctx = c;
     err = jd_batch_run(next_number, call_server, take_result, &o, &stats);
     printf("%u of %u right, at most %u in flight, %.1f ms\n", c->right, CALLS,
@@ -116,7 +116,7 @@ static jd_result run(void *arg)
     if (jd_join(server).error != -ECANCELED && !err)
         err = -EPROTO; /* it ended by itself */
     (void)jd_close(listen_fd);
-    return jd_err(err);
+    return err ? jd_err(err) : jd_ok(NULL);
 }
 
 int main(void)

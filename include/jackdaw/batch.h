@@ -121,6 +121,9 @@ typedef struct jd_batch_options {
 /**
  * Run calls over all items of a source and hand each outcome to a sink; returns when all is over.
  *
+ * Source, sink, abandon and progress run in the caller's task, never two at a time: while one of
+ * them suspends no outcome is delivered and no new call starts; calls in flight go on.
+ *
  * @param source     Gives the items; suspends as it likes.
  * @param call       One attempt, in a task of its own, on any worker.
  * @param sink       Takes the outcomes in the caller's task; NULL = nobody, only counted.
@@ -132,6 +135,8 @@ typedef struct jd_batch_options {
  * @retval -ECANCELED  The caller was cancelled. All calls are joined, nothing is delivered later.
  * @retval -EINVAL     A NULL that must not be, limit 0, unknown flags, size 0.
  * @retval -E2BIG      Options of a later version set what this one does not know.
+ * @retval -ENOSYS     An option is set that this version does not carry out yet: all but limit,
+ *                     sem, errors_max, total_timeout, abandon, progress, progress_every, ctx.
  * @retval -ENOMEM     Out of memory.
  * @retval -EPERM      The caller is not a task.
  * @return             Else the fatal error of source, sink or item.

@@ -16,8 +16,8 @@
 #include "atomic/atomic.h"
 
 struct demo_server {
-    char address[64];    /* constant once started; as jd_dial() reads it */
-    uint64_t seed;       /* of the delays */
+    char address[64]; /* constant once started; as jd_dial() reads it */
+    uint64_t seed;    /* of the delays */
     int listen_fd;
     jd_task *task;
     JD_ATOMIC(uint64_t) requests;

@@ -133,9 +133,8 @@ static void json_errors(const struct summary *s)
     fputs("\"errors\":[", stdout);
     for (unsigned i = 0; i < s->error_kinds; i++)
         /* Texts of jd_strerror() have neither quotes nor backslashes. */
-        printf("%s{\"errno\":%d,\"text\":\"%s\",\"count\":%llu}", i ? "," : "",
-               -s->errors[i].error, jd_strerror(s->errors[i].error),
-               (unsigned long long)s->errors[i].count);
+        printf("%s{\"errno\":%d,\"text\":\"%s\",\"count\":%llu}", i ? "," : "", -s->errors[i].error,
+               jd_strerror(s->errors[i].error), (unsigned long long)s->errors[i].count);
     fputs("],", stdout);
 }
 
@@ -163,8 +162,8 @@ void summary_print_json(const struct summary *s)
            "\"calls_per_second\":%.1f,",
            (unsigned long long)s->stats.pulled, (unsigned long long)s->stats.ok,
            (unsigned long long)s->stats.failed,
-           (unsigned long long)(s->stats.cancelled + s->stats.abandoned),
-           seconds(s->stats.elapsed), calls_per_second(s));
+           (unsigned long long)(s->stats.cancelled + s->stats.abandoned), seconds(s->stats.elapsed),
+           calls_per_second(s));
     printf("\"latency_ms\":{\"p50\":%.6f,\"p90\":%.6f,\"p99\":%.6f,\"max\":%.6f},",
            milliseconds(histogram_percentile(h, 500)), milliseconds(histogram_percentile(h, 900)),
            milliseconds(histogram_percentile(h, 990)), milliseconds(h->max));

@@ -30,9 +30,9 @@ struct summary {
     bool interrupted;
     int error; /* that ended the batch; 0: none */
     jd_batch_stats stats;
-    uint32_t server_max;       /* requests the server worked on at once */
+    uint32_t server_max; /* requests the server worked on at once */
     uint64_t server_requests;
-    struct histogram latencies; /* of calls that succeeded */
+    struct histogram latencies;                /* of calls that succeeded */
     struct error_kind errors[ERROR_KINDS_MAX]; /* the last one takes what finds no place */
     unsigned error_kinds;
 };

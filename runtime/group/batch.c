@@ -237,7 +237,8 @@ int jd_batch_run(jd_source_fn source, jd_call_fn call, jd_sink_fn sink, const jd
     b->call = call;
     b->sink = sink;
     b->group = &group;
-    jd_group_open(&group, JD_GROUP_KEEP_GOING, taken.total_timeout ? taken.total_timeout : JD_FOREVER);
+    jd_group_open(&group, JD_GROUP_KEEP_GOING,
+                  taken.total_timeout ? taken.total_timeout : JD_FOREVER);
     err = finish(b, consume(b));
     batch_stats_give(b, ret_stats);
     batch_slots_free(b);

@@ -65,15 +65,15 @@ struct batch {
     /* The consumer's. */
     struct batch_chunk *chunks;
     struct batch_slot *free;
-    unsigned slots;             /* in all chunks */
-    unsigned taken;             /* not free */
-    struct batch_slot *ready;   /* taken off `done`, oldest first */
+    unsigned slots;           /* in all chunks */
+    unsigned taken;           /* not free */
+    struct batch_slot *ready; /* taken off `done`, oldest first */
     struct batch_slot **ready_end;
-    bool drained;               /* the source has said so */
-    bool has_permit;            /* of the shared semaphore, for the next item */
-    bool permit_queued;         /* `permit` was queued, and is unless a granter found us busy */
-    struct waiter permit;       /* guarded by the semaphore's lock */
-    int64_t progress_at;        /* not before; CLOCK_FOREVER: no progress wanted */
+    bool drained;         /* the source has said so */
+    bool has_permit;      /* of the shared semaphore, for the next item */
+    bool permit_queued;   /* `permit` was queued, and is unless a granter found us busy */
+    struct waiter permit; /* guarded by the semaphore's lock */
+    int64_t progress_at;  /* not before; CLOCK_FOREVER: no progress wanted */
     uint64_t pulled, ok, failed, cancelled, abandoned, timed_out;
     struct histogram latencies;
 

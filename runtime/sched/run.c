@@ -59,7 +59,6 @@ static void task_finish(struct jd_task *t, jd_result result)
         sched_wake_worker(&w->rt->workers[0]);
     if (!(t->flags & TASK_FOREIGN_STACK))
         stack_cache_unreserve(&w->stacks);
-    future_unref(&t->future);
 }
 
 void sched_run_fresh(struct jd_task *t)
@@ -70,12 +69,14 @@ void sched_run_fresh(struct jd_task *t)
     w->current = t;
     w->fiber->user = t;
     task_finish(t, t->fn(t->arg));
+    future_unref(&t->future); /* the runtime's, which came with the queue entry */
 }
 
 /*
  * As a function call inside the caller, which waits for its end anyway (jd_join): the identity and
  * the scope change around the call. The root scope hangs below the caller's scope, so a cancel of
- * the caller reaches the task.
+ * the caller reaches the task. The caller's reference serves as the runtime's; the queue entry keeps
+ * its own until it is met, stale.
  */
 void sched_run_inline(struct jd_task *t)
 {

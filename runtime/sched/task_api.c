@@ -46,6 +46,7 @@ int jd_spawn_detached(jd_fn fn, void *arg)
 static bool may_inline(struct worker *w, const struct jd_task *t)
 {
     return !runtime_is_fifo(w->rt) && t->future.stub == w->rt->stub &&
+           !(t->flags & TASK_LINKED) && /* ready.c I4 */
            (!(t->flags & TASK_PINNED) || t->worker == w->index) &&
            (!(w->current->flags & TASK_PINNED) || (t->flags & TASK_PINNED)) &&
            t->stack_class == 0 && fiber_is_half_free(w->fiber);
@@ -83,20 +84,20 @@ jd_result jd_join(jd_task *t)
         return jd_err(-EPERM);
     if (t == w->current)
         return jd_err(-EDEADLK);
+    if (JD_UNLIKELY(sched_charge(w))) {
+        sched_suspend(POST_YIELD); /* also drains stale entries: they stay bounded by the budget */
+        w = worker_current();
+    }
     if (!outcome_is_done(&t->future.outcome)) {
         /* Relaxed: a guess; the claim decides. */
         if (word_run(atom_load(&t->target.word.bits, relaxed)) == WORD_NEW && may_inline(w, t) &&
             word_claim(&t->target.word)) {
-            /* The queue entry keeps the runtime's reference until it is met; ours pays the run. */
-            future_ref(&t->future);
             sched_run_inline(t);
             return take_result(t);
         }
         err = wait_for_end(t);
         if (err)
             return jd_err(err);
-    } else if (sched_charge(w)) {
-        sched_suspend(POST_YIELD);
     }
     return take_result(t);
 }

@@ -192,7 +192,7 @@ int jd_sem_resize(jd_sem *pub, unsigned n)
     if (!pub || !is_count(n))
         return -EINVAL;
     word = atom_load(&s->word, relaxed); /* Relaxed: only a guess, the CAS decides. */
-    for (;;) { /* bounded by others' success */
+    for (;;) {                           /* bounded by others' success */
         if (word & SEM_QUEUED) {
             enum sem_fast done = change_queued(s, 0, &n);
 

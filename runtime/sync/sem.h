@@ -41,8 +41,8 @@
 struct sem {
     JD_ATOMIC(uint64_t) word;
     struct spin lock;
-    uint32_t is_bounded;  /* constant */
-    struct list queue;    /* struct waiter, guarded by lock; next is NULL before the first use */
+    uint32_t is_bounded; /* constant */
+    struct list queue;   /* struct waiter, guarded by lock; next is NULL before the first use */
 };
 
 static inline int32_t sem_free(uint64_t word)

@@ -373,7 +373,9 @@ Test(cancel, d16_uncancel_withdraws_requests)
 
 static jd_result wait_for_end_of(void *arg)
 {
-    return jd_err(jd_task_cancel_wait(arg, "waiter"));
+    int err = jd_task_cancel_wait(arg, "waiter");
+
+    return err ? jd_err(err) : jd_ok(NULL);
 }
 
 static jd_result stubborn(void *arg)

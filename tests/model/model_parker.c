@@ -15,6 +15,8 @@
 
 #include "atomic/atomic.h"
 
+#define FIRST_SEQ 2 /* of the first wait: word_reset() takes one number, word_wait_begin() one */
+
 static long model_syscall(long number, const void *word, int operation, ...);
 
 #define syscall(...) model_syscall(__VA_ARGS__)
@@ -66,7 +68,7 @@ static long model_syscall(long number, const void *word, int operation, ...)
     value = va_arg(args, uint32_t);
     va_end(args);
     if ((operation & FUTEX_CMD_MASK) == FUTEX_WAKE) {
-        atom_fetch_add(&s.wakes, 1, relaxed);
+        atom_fetch_add(&s.wakes, 1, release);
         return 1;
     }
     if (s.expires && check_choice(2) == 1) {
@@ -76,6 +78,8 @@ static long model_syscall(long number, const void *word, int operation, ...)
     struct sleep sleep = { .word = word, .seen = value };
 
     check_block_until(sleep_ends, &sleep);
+    if (sleep.asleep) /* a real wake orders, by the kernel's locks; a failed comparison does not */
+        (void)atom_fetch_add(&s.wakes, 0, acquire);
     return 0;
 }
 
@@ -137,6 +141,7 @@ static void grant(uint32_t seq, int round)
         parker_ready(&s.parker->target);
 }
 
+/* The number of a wait later than this one. */
 static uint32_t armed(uint32_t after)
 {
     uint32_t seq;
@@ -154,9 +159,7 @@ static void granter(void)
 /* Grants the second wait only; its wake meets the late one of the first. */
 static void granter_of_second(void)
 {
-    uint32_t first = armed(0);
-
-    grant(armed(first), 1);
+    grant(armed(FIRST_SEQ), 1);
 }
 
 static void finish(void)

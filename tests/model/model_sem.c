@@ -12,10 +12,10 @@
 
 static struct {
     struct sem *sem;
-    int account;              /* written by who holds a permit */
-    bool tried;               /* written by one thread, read at the end */
-    JD_ATOMIC(int) held;      /* permits out, as the holders count */
-    JD_ATOMIC(int) ended;     /* tasks that will not wait any more */
+    int account;          /* written by who holds a permit */
+    bool tried;           /* written by one thread, read at the end */
+    JD_ATOMIC(int) held;  /* permits out, as the holders count */
+    JD_ATOMIC(int) ended; /* tasks that will not wait any more */
 } s;
 
 static struct task {
@@ -259,16 +259,28 @@ static void finish_resized(void)
 }
 
 static const struct check_model models[] = {
-    { .name = "sem-mutex", .setup = setup_one, .threads = { holder, holder, timeout_and_try },
-      .finish = finish_mutex, .max = 300000 },
-    { .name = "sem-dies-with-its-waiter", .setup = setup_none,
+    { .name = "sem-mutex",
+      .setup = setup_one,
+      .threads = { holder, holder, timeout_and_try },
+      .finish = finish_mutex,
+      .max = 300000 },
+    { .name = "sem-dies-with-its-waiter",
+      .setup = setup_none,
       .threads = { owner_of_frame, completer } },
-    { .name = "sem-big-head", .setup = setup_one_of_two,
-      .threads = { big_head, small_one, timeout_of_0 }, .finish = finish_one_back, .max = 300000 },
-    { .name = "sem-all-or-nothing", .setup = setup_two, .threads = { big_head, small_one },
+    { .name = "sem-big-head",
+      .setup = setup_one_of_two,
+      .threads = { big_head, small_one, timeout_of_0 },
+      .finish = finish_one_back,
+      .max = 300000 },
+    { .name = "sem-all-or-nothing",
+      .setup = setup_two,
+      .threads = { big_head, small_one },
       .finish = finish_all_back },
-    { .name = "sem-resize", .setup = setup_one, .threads = { counted_holder, counted_holder, resizer },
-      .finish = finish_resized, .max = 300000 },
+    { .name = "sem-resize",
+      .setup = setup_one,
+      .threads = { counted_holder, counted_holder, resizer },
+      .finish = finish_resized,
+      .max = 300000 },
 };
 
 CHECK_MAIN(models)

@@ -35,11 +35,13 @@ KERNELS = {
     "task/word.h": ["model_word", "model_wait_list"],
     "task/outcome.h": ["model_outcome"],
     "task/future.c": ["model_outcome"],
+    "task/parker.c": ["model_parker"],
+    "task/scope.c": ["model_scope"],
     "sched/idle.h": ["model_idle"],
     "sync/sem.h": ["model_sem"],
     "io/handover.h": ["model_handover"],
 }
-RUN = ["--quiet", "--fail-fast", "--pct", "4000", "--max", "150000"]
+RUN = ["--quiet", "--fail-fast", "--pct", "4000", "--max", "100000"]
 TIMEOUT_S = 120
 
 LOAD = {"seq_cst": ["acquire"], "acquire": ["relaxed"]}

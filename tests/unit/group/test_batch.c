@@ -12,19 +12,18 @@
 #include <jackdaw/jackdaw.h>
 
 #include "base/rng.h"
-#include "group/batch_histogram.h"
 
 #define ITEMS_MAX 4096
 
 /* One batch's world: counts what each callback saw, and how often each item ended. */
 struct world {
     int items, next;
-    int fail_from, fail_every;     /* items that fail with -EIO; 0: none */
-    int64_t pause;                 /* of a call; 0: none, < 0: yield */
-    int source_error_at;           /* 0: never */
-    int sink_error_at;             /* deliveries; 0: never */
+    int fail_from, fail_every; /* items that fail with -EIO; 0: none */
+    int64_t pause;             /* of a call; 0: none, < 0: yield */
+    int source_error_at;       /* 0: never */
+    int sink_error_at;         /* deliveries; 0: never */
     bool sink_yields, source_yields;
-    jd_sem *hold;                  /* calls take one and keep it */
+    jd_sem *hold; /* calls take one and keep it */
     jd_task *consumer;
     atomic_int running, running_max;
     int sunk, abandoned, in_sink;
@@ -402,7 +401,8 @@ ON_WORKERS(cancelled_at_any_point, 2, 60)
 
     rng_seed(&rng, jd_test_seed());
     for (unsigned long i = 0; i < rounds; i++) {
-        struct cancelled_run run = { world_new(300), JD_BATCH_OPTIONS_INIT, JD_BATCH_STATS_INIT, 1 };
+        struct cancelled_run run = { world_new(300), JD_BATCH_OPTIONS_INIT, JD_BATCH_STATS_INIT,
+                                     1 };
         jd_sem shared = JD_SEM_INIT(5);
         jd_task *t;
 
@@ -664,62 +664,6 @@ ON_WORKERS(batches_nest, 2, 10)
     return jd_ok(NULL);
 }
 
-static jd_result square(void *item, void *ctx)
-{
-    intptr_t n = (intptr_t)item;
-
-    (void)ctx;
-    if (n % 7 == 0)
-        return jd_err(-ERANGE);
-    (void)jd_yield();
-    return jd_ok_num(n * n);
-}
-
-ON_WORKERS(map_keeps_the_order, 2, 10)
-{
-    enum { N = 500 };
-    static void *items[N];
-    static jd_result ret[N];
-
-    for (intptr_t i = 0; i < N; i++)
-        items[i] = (void *)i;
-    cr_assert_eq(jd_map(items, N, 9, square, NULL, ret), 0);
-    for (intptr_t i = 0; i < N; i++) {
-        cr_assert_eq(ret[i].error, i % 7 ? 0 : -ERANGE);
-        if (i % 7)
-            cr_assert_eq(ret[i].num, i * i);
-    }
-    cr_assert_eq(jd_map(NULL, 0, 1, square, NULL, NULL), 0);
-    cr_assert_eq(jd_map(items, N, 0, square, NULL, ret), -EINVAL);
-    cr_assert_eq(jd_map(items, N, 1, NULL, NULL, ret), -EINVAL);
-    cr_assert_eq(jd_map(NULL, N, 1, square, NULL, ret), -EINVAL);
-    return jd_ok(NULL);
-}
-
-static jd_result sleep_or_not(void *item, void *ctx)
-{
-    (void)ctx;
-    if (item)
-        return jd_err(jd_sleep(JD_SEC(100)));
-    return jd_ok_num(5);
-}
-
-ON_WORKERS(map_that_is_cancelled_tells_what_was_called, 1, 10)
-{
-    void *items[4] = { NULL, &items, &items, &items };
-    jd_result ret[4];
-    jd_scope scope;
-
-    jd_scope_open(&scope, JD_MS(10));
-    cr_assert_eq(jd_map(items, 4, 2, sleep_or_not, NULL, ret), -ECANCELED);
-    cr_assert_eq(jd_scope_close(&scope), -ETIMEDOUT);
-    cr_assert_eq(ret[0].error, 0);
-    cr_assert_eq(ret[0].num, 5);
-    for (int i = 1; i < 4; i++)
-        cr_assert_eq(ret[i].error, -ECANCELED);
-    return jd_ok(NULL);
-}
-
 /*
  * BR1, BR28: flat memory over many items.
  */
@@ -772,41 +716,4 @@ ON_WORKERS(memory_does_not_grow_with_the_items, 1, 100)
     cr_assert_lt(resident_kib() - before, 4096);
 #endif
     return jd_ok(NULL);
-}
-
-/*
- * The histogram.
- */
-
-Test(histogram, buckets_are_monotonic_and_a_sixteenth_wide)
-{
-    unsigned last = 0;
-
-    for (int64_t v = 0; v < INT64_C(1) << 44; v += 1 + v / 37) {
-        unsigned bucket = histogram_bucket(v);
-
-        cr_assert_geq(bucket, last);
-        cr_assert_lt(bucket, HISTOGRAM_BUCKETS);
-        last = bucket;
-        if (v >= INT64_C(1) << 43)
-            continue;
-        cr_assert_lt(v, histogram_end(bucket));
-        cr_assert_leq(histogram_end(bucket) - 1 - v, v / 16 + 1);
-    }
-    cr_assert_eq(histogram_bucket(INT64_MAX), HISTOGRAM_BUCKETS - 1);
-    cr_assert_eq(histogram_bucket(-5), 0);
-}
-
-Test(histogram, percentiles_of_a_ramp)
-{
-    static struct histogram h;
-
-    cr_assert_eq(histogram_percentile(&h, 500), 0);
-    for (int64_t v = 1; v <= 100000; v++)
-        histogram_add(&h, v);
-    cr_assert_eq(h.max, 100000);
-    cr_assert_geq(histogram_percentile(&h, 500), 50000 * 15 / 16);
-    cr_assert_leq(histogram_percentile(&h, 500), 50000 * 17 / 16);
-    cr_assert_geq(histogram_percentile(&h, 990), 99000 * 15 / 16);
-    cr_assert_leq(histogram_percentile(&h, 1000), 100000);
 }
