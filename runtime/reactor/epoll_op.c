@@ -119,7 +119,7 @@ static int try_transfer(const struct op *op)
 {
     struct iovec one = { .iov_base = op->buf, .iov_len = op->len > LEN_MAX ? LEN_MAX : op->len };
     bool vector = op->kind == OP_READV || op->kind == OP_WRITEV;
-    const struct iovec *iov = vector ? op->buf : &one;
+    struct iovec *iov = vector ? op->buf : &one;
     int class = fd_classify(op->fd), count = vector ? (int)op->len : 1, ret;
 
     if (class < 0)
@@ -127,7 +127,7 @@ static int try_transfer(const struct op *op)
     if (class == FD_CLASS_FILE || count <= 0)
         return outcome(move(op, iov, count, 0));
     if (class == FD_CLASS_SOCKET && is_write(op)) { /* no SIGPIPE */
-        struct msghdr m = { .msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)count };
+        struct msghdr m = { .msg_iov = iov, .msg_iovlen = (size_t)count };
 
         return outcome(sendmsg(op->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL));
     }

@@ -48,7 +48,8 @@ static uint32_t wanted_by_all(const struct fd_slot *slot)
     list_for_each(link, &slot->ops) {
         const struct op *op = JD_CONTAINER_OF(link, struct op, fd_link);
 
-        if (op->state == EPOLL_WAITING && (op->direction == FD_ANY || !slot->running[op->direction]))
+        if (op->state == EPOLL_WAITING &&
+            (op->direction == FD_ANY || !slot->running[op->direction]))
             events |= wanted_events(op);
     }
     return events;

@@ -52,7 +52,7 @@ struct fd_slot {
 struct fd_chunk;
 
 struct fd_table {
-    JD_ATOMIC(struct fd_chunk *) *chunks;
+    JD_ATOMIC(struct fd_chunk *) * chunks;
 };
 
 int fd_table_init(struct fd_table *t);

@@ -59,15 +59,15 @@ struct op {
 
     /* Private to the reactor. `slot` and `port` are constant from admission on. */
     struct fd_slot *slot;
-    struct list fd_link;        /* slot lock: all ops in flight on this fd */
-    struct list port_link;      /* uring: submit lock, FIFO or cancel list; epoll: reaper's list */
-    unsigned port;              /* index of the port it was submitted to */
-    uint16_t generation;        /* uring: of the latest SQE, upper bits of its user_data */
-    uint8_t state;              /* uring: submit lock; epoll: slot lock */
-    uint8_t stage;              /* uring: what the SQE in flight does; whoever reaped it */
-    uint8_t restaged;           /* uring: times it was issued and ended without a result */
-    uint8_t direction;          /* epoll: constant after submission */
-    JD_ATOMIC(uint8_t) asked;   /* OP_ASKED_*; written under the lock that guards `state` */
+    struct list fd_link;      /* slot lock: all ops in flight on this fd */
+    struct list port_link;    /* uring: submit lock, FIFO or cancel list; epoll: reaper's list */
+    unsigned port;            /* index of the port it was submitted to */
+    uint16_t generation;      /* uring: of the latest SQE, upper bits of its user_data */
+    uint8_t state;            /* uring: submit lock; epoll: slot lock */
+    uint8_t stage;            /* uring: what the SQE in flight does; whoever reaped it */
+    uint8_t restaged;         /* uring: times it was issued and ended without a result */
+    uint8_t direction;        /* epoll: constant after submission */
+    JD_ATOMIC(uint8_t) asked; /* OP_ASKED_*; written under the lock that guards `state` */
 };
 
 enum {

@@ -44,7 +44,7 @@ struct port_ops {
     void (*thread_leave)(struct port *p);
     /* Owner. The op is admitted to its fd slot; a full queue is the port's problem (FIFO). */
     void (*submit)(struct port *p, struct op *op);
-    bool (*has_staged)(const struct port *p);
+    bool (*has_staged)(struct port *p);
     /*
      * Slot lock held: notes the wish to end the op (OP_ASKED_*). True: nobody else will touch the
      * op any more, the caller finishes it with -ECANCELED after unlocking.

@@ -133,7 +133,7 @@ static bool epoll_needs_help(struct port *base)
     return poll(&look, 1, 0) > 0; /* consumes nothing */
 }
 
-static bool epoll_has_staged(const struct port *base)
+static bool epoll_has_staged(struct port *base)
 {
     (void)base;
     return false; /* ops are tried at once */

@@ -209,9 +209,9 @@ static bool uring_needs_help(struct port *base)
            uring_queue_cancel_is_due(p);
 }
 
-static bool uring_has_staged(const struct port *base)
+static bool uring_has_staged(struct port *base)
 {
-    const struct uring_port *p = JD_CONTAINER_OF(base, const struct uring_port, base);
+    struct uring_port *p = uring_port_of(base);
 
     return ring_unsubmitted(&p->ring) > 0 || atom_load(&p->fifo_len, relaxed) > 0; /* a hint */
 }

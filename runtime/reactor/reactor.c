@@ -84,7 +84,7 @@ static int choose_port(struct reactor *r, const struct reactor_config *cfg)
 static int make_ports(struct reactor *r, unsigned sq_entries)
 {
     for (unsigned i = 0; i < r->workers; i++) {
-        int error = r->ops->new(r, i, sq_entries, &r->ports[i]);
+        int error = r->ops->new (r, i, sq_entries, &r->ports[i]);
 
         if (error < 0)
             return error;

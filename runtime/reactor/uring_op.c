@@ -29,7 +29,7 @@ static int class_of(struct op *op)
         class = fd_classify(op->fd);
         if (class < 0)
             return FD_CLASS_UNKNOWN; /* the kernel will tell what is wrong */
-        atom_store(&op->slot->class_hint, (uint8_t)class, relaxed);
+        atom_store(&op->slot->class_hint, (uint8_t) class, relaxed);
     }
     return class;
 }

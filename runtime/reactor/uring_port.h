@@ -41,7 +41,7 @@ struct uring_port {
     JD_ATOMIC(unsigned) fifo_len, cancels_len;
 
     /* Written by whoever acts. */
-    JD_ATOMIC(bool) wake_armed; /* the multishot poll of the wake device is in the ring */
+    JD_ATOMIC(bool) wake_armed;          /* the multishot poll of the wake device is in the ring */
     JD_ATOMIC(uint16_t) wake_generation; /* which one: the owner writes, reapers compare */
     JD_ATOMIC(int64_t) cancel_next_at;
     JD_ATOMIC(uint64_t) foreign[FOREIGN_WORDS];

@@ -18,7 +18,7 @@
 #include "reactor/uring_op.h"
 #include "reactor/uring_port.h"
 
-#define SUBMIT_ROUNDS 4u  /* short submits in a row before the rest waits for the next turn */
+#define SUBMIT_ROUNDS 4u /* short submits in a row before the rest waits for the next turn */
 #define CANCEL_BATCH 32u
 
 int uring_port_fd_index(const struct uring_port *p)

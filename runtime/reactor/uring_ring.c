@@ -16,8 +16,8 @@
 
 /* Newest first; each attempt drops one more. COOP_TASKRUN and its flag came together (5.19). */
 static const unsigned flag_sets[] = {
-    IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE | IORING_SETUP_SUBMIT_ALL |
-        IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
+    IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN |
+        IORING_SETUP_TASKRUN_FLAG,
     IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE | IORING_SETUP_SUBMIT_ALL,
     IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE,
 };
@@ -142,8 +142,8 @@ int ring_register_self(struct ring *ring)
         .offset = -1U,
         .data = (unsigned)ring->lib.ring_fd,
     };
-    long ret = syscall(SYS_io_uring_register, ring->lib.ring_fd, IORING_REGISTER_RING_FDS,
-                       &update, 1);
+    long ret =
+        syscall(SYS_io_uring_register, ring->lib.ring_fd, IORING_REGISTER_RING_FDS, &update, 1);
 
     if (ret < 0)
         return -errno;
@@ -153,8 +153,8 @@ int ring_register_self(struct ring *ring)
 void ring_unregister_self(struct ring *ring, int index)
 {
     struct io_uring_rsrc_update update = { .offset = (unsigned)index };
-    long ret = syscall(SYS_io_uring_register, ring->lib.ring_fd, IORING_UNREGISTER_RING_FDS,
-                       &update, 1);
+    long ret =
+        syscall(SYS_io_uring_register, ring->lib.ring_fd, IORING_UNREGISTER_RING_FDS, &update, 1);
 
     JD_ASSERT(ret == 1); /* this thread registered it */
 }
@@ -166,8 +166,8 @@ int ring_sync_cancel(struct ring *ring, uint64_t user_data, unsigned flags)
         .flags = flags,
         .timeout = { .tv_sec = 0, .tv_nsec = 0 }, /* never wait: the CQE tells the end */
     };
-    long ret = syscall(SYS_io_uring_register, ring->lib.ring_fd, IORING_REGISTER_SYNC_CANCEL,
-                       &reg, 1);
+    long ret =
+        syscall(SYS_io_uring_register, ring->lib.ring_fd, IORING_REGISTER_SYNC_CANCEL, &reg, 1);
 
     return ret < 0 ? -errno : (int)ret;
 }

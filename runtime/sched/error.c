@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "fiber/sigline.h"
@@ -151,6 +152,41 @@ void error_report_slow_step(struct jd_runtime *rt, unsigned worker, int64_t dura
                                    .kind = JD_REPORT_SLOW_STEP,
                                    .message = message,
                                    .duration = duration });
+}
+
+JD_NORETURN JD_COLD static void misuse(const char *who, const char *what, const void *site)
+{
+    char line[384];
+    int len = snprintf(line, sizeof(line), "jackdaw: %s %s (opened or forked at %p)\n", who, what,
+                       site);
+
+    if (len > 0)
+        (void)!write(STDERR_FILENO, line,
+                     (size_t)len < sizeof(line) ? (size_t)len : sizeof(line) - 1);
+    abort();
+}
+
+void error_scope_outlived(struct jd_task *t)
+{
+    struct timed_scope *s = JD_CONTAINER_OF(t->scope, struct timed_scope, scope);
+    char name[TASK_NAME_BYTES];
+
+    misuse(task_display_name(t, name, sizeof(name)),
+           "returned with a scope or group still open: close it before its frame ends", s->site);
+}
+
+void error_fork_outlived(struct jd_task *t)
+{
+    char name[TASK_NAME_BYTES];
+
+    misuse(task_display_name(t, name, sizeof(name)),
+           "returned with a fork that was not joined: join it before its frame ends",
+           (const void *)(uintptr_t)t->fn);
+}
+
+void error_scope_order(const struct timed_scope *s)
+{
+    misuse("a scope or group", "was closed out of order: close the innermost one first", s->site);
 }
 
 void error_describe_fiber(const struct fiber *f, char *buf, size_t bytes)

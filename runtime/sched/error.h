@@ -15,6 +15,12 @@ void task_made_up_name(const struct jd_task *t, char *buf, size_t bytes); /* "ta
 /* That or the given name, always a string. */
 const char *task_display_name(struct jd_task *t, char *buf, size_t bytes);
 
+/* Broken promises of user code about its own frames: memory is lost by then, so these abort. */
+JD_NORETURN void error_scope_outlived(struct jd_task *t);
+JD_NORETURN void error_fork_outlived(struct jd_task *t);
+/* JD_DEBUG: s was closed, but it is not the innermost open scope of the caller. */
+JD_NORETURN void error_scope_order(const struct timed_scope *s);
+
 /* For the stack overflow report: who runs on this stack. Async-signal-safe. */
 void error_describe_fiber(const struct fiber *f, char *buf, size_t bytes);
 

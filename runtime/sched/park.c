@@ -45,9 +45,8 @@ static bool spin_for_work(struct worker *w)
 
 static void unpark(struct worker *w, bool was_claimed)
 {
-    /* Relaxed, all: hints. */
-    atom_store(&w->is_parked, 0, relaxed);
-    atom_fetch_add(&w->rt->running, 1, relaxed);
+    atom_store(&w->is_parked, 0, relaxed); /* Relaxed: a hint. */
+    atom_fetch_add(&w->rt->running, 1, seq_cst); /* [DOG-1] */
     w->searching = was_claimed; /* the waker counted us (idle.h I2) */
     watchdog_poke(w->rt);
 }
@@ -59,8 +58,9 @@ static void park(struct worker *w)
 
     if (!reactor_park_begin(rt->reactor, w->index))
         return;
-    atom_store(&w->is_parked, 1, relaxed);
-    atom_fetch_sub(&rt->running, 1, relaxed);
+    atom_store(&w->is_parked, 1, relaxed);   /* Relaxed: a hint. */
+    atom_fetch_sub(&rt->running, 1, seq_cst); /* [DOG-1] */
+    watchdog_poke(rt); /* it looks after those who go on running */
     idle_park_announce(&rt->idle, w->index, w->searching); /* W1 */
     w->searching = false;
     deadline = timer_wheel_next(&w->timers);

@@ -5,8 +5,9 @@
  * I1  A fresh task runs as a function call on the stack that the loop stands on; if it suspends,
  *     the stack goes with it, loop frame and all. Nothing of the worker survives the call.
  * I2  Order of the end: the root scope leaves its tree, the word says DONE, the outcome is
- *     published, the group is told (its last access), the reservation and the runtime's reference
- *     go. So a joiner that saw the outcome may free its handle at once.
+ *     published, the reservation goes, the group is told, the runtime's reference goes. So a joiner
+ *     that saw the outcome may free its handle at once, and what a group's members used is free
+ *     when its close returns.
  * I3  A failure that nobody can look at any more is reported exactly once (FUTURE_REPORTED).
  */
 #include <errno.h>
@@ -44,21 +45,22 @@ static void task_finish(struct jd_task *t, jd_result result)
     struct group *group = t->group;
     uint32_t flags = outcome_flags(t, result);
 
-    JD_ASSERT(t->scope == &t->root); /* a scope or group outlived its frame */
+    if (JD_UNLIKELY(t->scope != &t->root))
+        error_scope_outlived(t);
     scope_unlink(&t->root);
     word_finish(&t->target.word);
     w->current = NULL;
     (void)future_complete(&t->future, result, flags); /* nobody else may complete a task */
     report_if_unwatched(t, result, flags);
-    if (group)
-        group_member_ended(group, t, result);
-    /* Relaxed: single writer; read for the shutdown's count behind seq_cst looks. */
-    atom_store(&w->finished, atom_load(&w->finished, relaxed) + 1, seq_cst); /* [COUNT-2] */
-    /* [STOP-1] Seq_cst, pairs with the look of a parked worker 0 at the tasks left. */
-    if (JD_UNLIKELY(atom_load(&w->rt->draining, seq_cst)))
-        sched_wake_worker(&w->rt->workers[0]);
     if (!(t->flags & TASK_FOREIGN_STACK))
         stack_cache_unreserve(&w->stacks);
+    /* [COUNT-2] Release, pairs with runtime_tasks_left(). Single writer. While the runtime drains,
+     * a worker 0 that just missed this looks again within a millisecond (park.c). */
+    atom_store(&w->finished, atom_load(&w->finished, relaxed) + 1, release);
+    if (JD_UNLIKELY(atom_load(&w->rt->draining, acquire))) /* [STOP-1] */
+        sched_wake_worker(&w->rt->workers[0]);
+    if (group)
+        group_member_ended(group, t, result);
 }
 
 void sched_run_fresh(struct jd_task *t)
@@ -68,7 +70,11 @@ void sched_run_fresh(struct jd_task *t)
     t->fiber = w->fiber;
     w->current = t;
     w->fiber->user = t;
-    task_finish(t, t->fn(t->arg));
+    jd_result result = t->fn(t->arg);
+
+    if (JD_UNLIKELY(deque_len(&worker_current()->forks) != 0))
+        error_fork_outlived(t);
+    task_finish(t, result);
     future_unref(&t->future); /* the runtime's, which came with the queue entry */
 }
 

@@ -16,6 +16,7 @@
 
 #include "base/clock.h"
 #include "sched/callback.h"
+#include "sched/error.h"
 #include "sched/wait.h"
 
 static struct timed_scope *timed(jd_scope *s)
@@ -99,8 +100,11 @@ int scope_close_timed(struct timed_scope *s)
         atom_store(&s->scope.flags, 0, relaxed);
         return -EPERM;
     }
-    if (t != s->scope.owner || t->scope != &s->scope)
+    if (t != s->scope.owner || t->scope != &s->scope) {
+        if (task_runtime(s->scope.owner)->flags & JD_DEBUG)
+            error_scope_order(s);
         return -EINVAL;
+    }
     scope_unlink(&s->scope);
     (void)timer_disarm(&s->timer); /* claimed: counted in busy */
     scope_wait_idle(s);

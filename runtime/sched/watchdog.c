@@ -3,13 +3,15 @@
  * The watchdog thread: what nobody looks at because its worker burns CPU is found here, and an idle
  * worker is woken to serve it (Go's sysmon).
  *
- * I1  While at least one worker runs and one is parked it ticks every millisecond; when all run or
- *     all are parked every 20 ms; after five such quiet ticks with all parked it sleeps on a futex
- *     until a worker unparks (I8 of the architecture: an idle process makes no wake-ups).
+ * I1  While at least one worker runs and one is parked it ticks every millisecond. After five ticks
+ *     with all of them running or all of them parked it dozes on a futex: for 20 ms, or for ever
+ *     (I8 of the architecture: an idle process makes no wake-ups). Whoever parks or unparks ends
+ *     the doze, so help comes within two ticks also right after a quiet time (I4); the five ticks
+ *     bound the price of that to one futex call in 5 ms.
  * I2  It looks at shared memory only, writes nothing but `stale` and `preempt` hints and its own
  *     notes, and never runs user code except the error handler (slow steps).
- * I3  Sleep and poke are a Dekker pair: the watchdog says "sleeping", then counts running workers;
- *     a worker counts itself as running, then looks for "sleeping".
+ * I3  Doze and poke are a Dekker pair: the watchdog says "sleeping", then counts running workers;
+ *     a worker changes that count, then looks for "sleeping".
  */
 #include <errno.h>
 #include <limits.h>
@@ -86,15 +88,19 @@ static void tick(struct jd_runtime *rt)
     }
 }
 
-/* Until a worker unparks or the runtime ends. */
-static void sleep_until_poked(struct jd_runtime *rt)
+/* Until a worker parks or unparks, or the runtime ends; a tick's time if somebody runs. True: it
+ * was poked. */
+static bool doze(struct jd_runtime *rt, uint32_t running)
 {
+    const struct timespec tick = { .tv_sec = 0, .tv_nsec = QUIET_TICK_NS };
+    bool poked;
+
     /* [DOG-1] Seq_cst, Dekker with watchdog_poke(). */
     atom_store(&rt->watchdog.sleeping, 1, seq_cst);
-    while (atom_load(&rt->running, seq_cst) == 0 && !atom_load(&rt->watchdog.stop, seq_cst) &&
-           atom_load(&rt->watchdog.sleeping, seq_cst))
-        (void)futex(&rt->watchdog.sleeping, FUTEX_WAIT, 1, NULL); /* any return: look again */
-    atom_store(&rt->watchdog.sleeping, 0, seq_cst); /* [DOG-1] */
+    if (atom_load(&rt->running, seq_cst) == running && !atom_load(&rt->watchdog.stop, seq_cst))
+        (void)futex(&rt->watchdog.sleeping, FUTEX_WAIT, 1, running ? &tick : NULL); /* any return */
+    poked = !atom_exchange(&rt->watchdog.sleeping, 0, seq_cst); /* [DOG-1] */
+    return poked || atom_load(&rt->running, relaxed) != running; /* Relaxed: a heuristic. */
 }
 
 static void nap(struct jd_runtime *rt, int64_t ns)
@@ -114,19 +120,19 @@ static void *watchdog_main(void *arg)
         uint32_t running = atom_load(&rt->running, relaxed); /* Relaxed: a heuristic. */
 
         tick(rt);
-        quiet = running == 0 ? quiet + 1 : 0;
-        if (quiet > QUIET_TICKS)
-            sleep_until_poked(rt);
-        else
-            nap(rt, running > 0 && running < rt->worker_count ? TICK_NS : QUIET_TICK_NS);
+        quiet = running > 0 && running < rt->worker_count ? 0 : quiet + 1;
+        if (quiet <= QUIET_TICKS) /* a single worker has nobody to help it: only its reports */
+            nap(rt, rt->worker_count > 1 ? TICK_NS : QUIET_TICK_NS);
+        else if (doze(rt, running))
+            quiet = 0;
     }
     return NULL;
 }
 
-/* After the worker counted itself as running. */
+/* After a worker counted itself as running, or as parked. */
 void watchdog_poke(struct jd_runtime *rt)
 {
-    /* [DOG-1] Seq_cst, Dekker with sleep_until_poked(). */
+    /* [DOG-1] Seq_cst, Dekker with doze(). */
     if (JD_LIKELY(!atom_load(&rt->watchdog.sleeping, seq_cst)))
         return;
     if (atom_exchange(&rt->watchdog.sleeping, 0, seq_cst)) /* [DOG-1] one of us rings */

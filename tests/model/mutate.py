@@ -102,11 +102,14 @@ def orders_of(kind, spans):
 def mutants_of(kernel, source):
     code = without_comments(source)
     lines = code.split("\n")
+    seen = {}
     for found in OPERATION.finditer(code):
         kind = found.group(1)
         spans, end = argument_spans(code, found.end())
         where = kernel, function_at(lines, code.count("\n", 0, found.start()))
         operation = re.sub(r"\s+", " ", code[found.start():end])
+        nth = seen[where, operation] = seen.get((where, operation), 0) + 1
+        operation += f" #{nth}" if nth > 1 else ""
         if kind == "fence":
             yield Mutant(*where, operation, "dropped",
                          source[:found.start()] + "((void)0)" + source[end:])

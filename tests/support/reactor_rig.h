@@ -70,7 +70,7 @@ void rig_wait_close(struct rig *rig, unsigned index, struct rig_close *c);
 /* One turn of the owner: poll, park until `wait_ns` at most. */
 void rig_turn(struct rig *rig, unsigned index, int64_t wait_ns);
 
-void rig_pair(int pair[2]);               /* unix stream sockets */
+void rig_pair(int pair[2]);                                    /* unix stream sockets */
 int rig_listen(struct sockaddr_storage *addr, socklen_t *len); /* tcp, loopback */
 int64_t rig_now(void);
 
