@@ -48,8 +48,11 @@ SAMPLES = [
 
 
 def picture():
+    """The table as text, and as a chain: each layer may include all that the arrows lead to."""
     rows = [f"{name + '/':<10} {what}" for name, what in LAYERS.items()]
-    return "```\n" + "\n".join(rows) + "\n```\n"
+    chain = " --> ".join(reversed(ORDER))
+    return ("```\n" + "\n".join(rows) + "\n```\n\n"
+            + "```mermaid\nflowchart LR\n    " + chain + "\n```\n")
 
 
 def check_include(layer, target):
