@@ -9,6 +9,7 @@
 #include "api/config.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,9 +35,9 @@ static int env_number(const char *name, uint64_t max, uint64_t *ret)
 
     if (!text || !*text)
         return 0;
-    errno = 0;
+    /* No errno (tasks may run on this thread later): what overflows answers ULLONG_MAX. */
     value = strtoull(text, &end, 10);
-    if (*end || errno || *text == '-' || value > max)
+    if (*end || *text == '-' || value > max || (value == ULLONG_MAX && max == UINT64_MAX))
         return complain(name, text, "a whole number in range");
     *ret = value;
     return 1;
@@ -67,7 +68,7 @@ static int config_env(struct config *c)
     if (err < 0)
         return err;
     if (err > 0)
-        c->workers = (unsigned)value;
+        c->workers = (unsigned)value; /* 0: as many as there are CPUs */
     err = env_number("JACKDAW_DEBUG", 1, &value);
     if (err < 0)
         return err;

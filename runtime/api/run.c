@@ -54,10 +54,10 @@ uint64_t runtime_tasks_left(struct jd_runtime *rt)
     uint64_t finished = atom_load(&rt->foreign_finished, seq_cst), spawned;
 
     for (unsigned i = 0; i < rt->worker_count; i++)
-        finished += atom_load(&rt->workers[i].finished, seq_cst);
-    spawned = atom_load(&rt->foreign_spawned, seq_cst);
+        finished += atom_load(&rt->workers[i].finished, seq_cst); /* [COUNT-2] */
+    spawned = atom_load(&rt->foreign_spawned, seq_cst);           /* [COUNT-2] */
     for (unsigned i = 0; i < rt->worker_count; i++)
-        spawned += atom_load(&rt->workers[i].spawned, seq_cst);
+        spawned += atom_load(&rt->workers[i].spawned, seq_cst); /* [COUNT-2] */
     return spawned - finished;
 }
 

@@ -12,7 +12,7 @@
 #include "sched/worker.h"
 
 #define CGROUP_ROOT "/sys/fs/cgroup"
-#define PATH_BYTES 4096
+#define PATH_BYTES 512 /* a longer cgroup path is cut, and then no limit is found there */
 
 static unsigned cpus_of_affinity(void)
 {
@@ -101,12 +101,12 @@ static unsigned quota_of_line(char *line)
     controllers++;
     path[strcspn(path, "\n")] = '\0';
     if (*controllers == '\0') {
-        snprintf(dir, sizeof(dir), CGROUP_ROOT "%.*s", 2048, strcmp(path, "/") ? path : "");
+        snprintf(dir, sizeof(dir), CGROUP_ROOT "%.*s", 400, strcmp(path, "/") ? path : "");
         return quota_v2(dir, strlen(CGROUP_ROOT));
     }
     if (!strstr(controllers, "cpu") || strstr(controllers, "cpuset"))
         return 0;
-    snprintf(dir, sizeof(dir), CGROUP_ROOT "/cpu%.*s", 2048, strcmp(path, "/") ? path : "");
+    snprintf(dir, sizeof(dir), CGROUP_ROOT "/cpu%.*s", 400, strcmp(path, "/") ? path : "");
     in_container = quota_v1(CGROUP_ROOT "/cpu"); /* the path may be the host's */
     return smaller(quota_v1(dir), in_container);
 }

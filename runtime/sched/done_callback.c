@@ -145,9 +145,9 @@ int jd_future_add_done_callback(jd_future *f, jd_done_fn cb, void *arg)
     return 0;
 }
 
-static bool callback_matches(const struct waiter *node, jd_done_fn cb, void *arg)
+static bool callback_matches(struct waiter *node, jd_done_fn cb, void *arg)
 {
-    const struct done_callback *c = JD_CONTAINER_OF(node, const struct done_callback, node);
+    struct done_callback *c = JD_CONTAINER_OF(node, struct done_callback, node);
 
     return node->want == NODE_CALLBACK && c->cb == cb && c->arg == arg;
 }

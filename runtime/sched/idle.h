@@ -51,7 +51,7 @@ static inline void idle_init(struct idle *idle)
 /* P2. After a seq_cst publication of work. */
 static inline bool idle_wants_wake(const struct idle *idle)
 {
-    /* [IDLE-1] Seq_cst, pairs with [IDLE-2] and [IDLE-3] in idle_park_announce(). */
+    /* [IDLE-2] [IDLE-3] Seq_cst, pairs with idle_park_announce(). */
     return atom_load(&idle->parked, seq_cst) != 0 && atom_load(&idle->searching, seq_cst) == 0;
 }
 

@@ -167,7 +167,7 @@ bool scope_check(struct scope *s)
     return true;
 }
 
-int64_t scope_deadline(const struct scope *s)
+int64_t scope_deadline(struct scope *s)
 {
     int64_t earliest = CLOCK_FOREVER;
 

@@ -81,7 +81,7 @@ void scope_cancel(struct scope *s, uint32_t flag);
 bool scope_is_cancelled(struct scope *s);
 /* The same, and notes on the outermost such scope that it ended something. */
 bool scope_check(struct scope *s);
-int64_t scope_deadline(const struct scope *s);
+int64_t scope_deadline(struct scope *s);
 
 /* The wheel of the calling worker, or of worker 0 of the task's runtime: implemented by sched. */
 void scope_arm(struct timed_scope *s);

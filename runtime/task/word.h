@@ -81,8 +81,8 @@ static inline bool word_claim(struct task_word *w)
 
     if (word_run(bits) != WORD_NEW)
         return false;
-    /* [WORD-1] Acquire, pairs with the queue's or handle's publication; release, so that a loser's
-     * later acquire of the record sees the claim. */
+    /* [WORD-1] Pairs with itself: of several claimers (scheduler, thief, join) one wins. Acquire: the
+     * winner may have only the handle, and sees the record that its maker released. */
     return atom_cas(&w->bits, &bits, (bits & ~WORD_RUN_MASK) | WORD_RUNNING, acq_rel, relaxed);
 }
 

@@ -64,7 +64,7 @@ struct check_site {
  * callers drop the value. */
 #define CHECK_VALUE(obj, call) (__extension__({ (__typeof__((void)0, (obj)->raw))(call); }))
 /* Through an integer: drops const, and the compiler's fear of what is not initialised yet. */
-#define CHECK_ADDRESS(lvalue) ((void *)(uintptr_t)&(lvalue))
+#define CHECK_ADDRESS(lvalue) ((void *)(uintptr_t) & (lvalue))
 #define CHECK_LOC(obj) CHECK_ADDRESS((obj)->raw), (unsigned)sizeof((obj)->raw)
 
 uint64_t check_load(void *addr, unsigned bytes, enum check_order order,
@@ -86,7 +86,10 @@ uint64_t check_newest(void *addr, unsigned bytes);
         type raw; \
     }
 
-#define ATOMIC_INITIAL(value) { (value) }
+#define ATOMIC_INITIAL(value) \
+    { \
+        (value) \
+    }
 
 #define atom_init(obj, value) check_init(CHECK_LOC(obj), (uint64_t)(value), CHECK_SITE(#obj))
 #define atom_load(obj, order) \
@@ -109,7 +112,8 @@ uint64_t check_newest(void *addr, unsigned bytes);
               CHECK_ORDER_##fail, CHECK_SITE(#obj))
 #define atom_fence(order) check_fence(CHECK_ORDER_##order, CHECK_SITE(#order))
 
-#define plain_read(lvalue) (check_plain(CHECK_ADDRESS(lvalue), false, CHECK_SITE(#lvalue)), (lvalue))
+#define plain_read(lvalue) \
+    (check_plain(CHECK_ADDRESS(lvalue), false, CHECK_SITE(#lvalue)), (lvalue))
 #define plain_write(lvalue, value) \
     (check_plain(CHECK_ADDRESS(lvalue), true, CHECK_SITE(#lvalue)), (void)((lvalue) = (value)))
 
@@ -163,13 +167,13 @@ __attribute__((noreturn, format(printf, 1, 2))) void check_fail(const char *form
 
 struct check_model {
     const char *name;
-    void (*setup)(void);                   /* before the threads; happens before all of them */
-    void (*threads[CHECK_THREADS])(void);  /* NULL-terminated unless full */
-    void (*finish)(void);                  /* after all threads; sees everything. May be NULL */
-    bool (*verdict)(void);                 /* after the exploration; false fails. May be NULL */
-    const char *expect;                    /* the model must fail with this text. May be NULL */
-    int bound;                             /* preemptions; 0 = the command line's, -1 = no limit */
-    unsigned long max;                     /* executions in DFS; 0 = the command line's */
+    void (*setup)(void);                  /* before the threads; happens before all of them */
+    void (*threads[CHECK_THREADS])(void); /* NULL-terminated unless full */
+    void (*finish)(void);                 /* after all threads; sees everything. May be NULL */
+    bool (*verdict)(void);                /* after the exploration; false fails. May be NULL */
+    const char *expect;                   /* the model must fail with this text. May be NULL */
+    int bound;                            /* preemptions; 0 = the command line's, -1 = no limit */
+    unsigned long max;                    /* executions in DFS; 0 = the command line's */
 };
 
 int check_main(int argc, char **argv, const struct check_model *models, size_t count);

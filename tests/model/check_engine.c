@@ -277,10 +277,10 @@ static void report_deadlock(void)
 
         if (t->state == THREAD_DONE || used >= sizeof(text))
             continue;
-        used += (size_t)snprintf(text + used, sizeof(text) - used, "\n    thread %s %s at %s:%d %s",
-                                 engine_thread_name(i),
-                                 t->state == THREAD_HINTED ? "spins" : "waits", t->last.file,
-                                 t->last.line, t->last.object);
+        used +=
+            (size_t)snprintf(text + used, sizeof(text) - used, "\n    thread %s %s at %s:%d %s",
+                             engine_thread_name(i), t->state == THREAD_HINTED ? "spins" : "waits",
+                             t->last.file, t->last.line, t->last.object);
     }
     check_fail("deadlock or lost wake-up: no thread can run%s", text);
 }
@@ -308,8 +308,7 @@ static void reschedule(bool avoid_self)
         taken = 0;
     } else {
         allowed = self_can && engine.bound >= 0 && engine.preemptions >= engine.bound ? 1 : count;
-        taken = take(count, allowed,
-                     engine.search == SEARCH_PCT ? pct_best(options, count) : 0);
+        taken = take(count, allowed, engine.search == SEARCH_PCT ? pct_best(options, count) : 0);
         engine.preemptions += self_can && taken > 0; /* I2 */
     }
     engine.threads[options[taken]].state = THREAD_READY;

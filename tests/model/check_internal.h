@@ -41,16 +41,16 @@ struct thread {
     bool started;
     bool (*predicate)(void *arg);
     void *arg;
-    struct check_site last;   /* the operation it executed last, or is blocked in */
-    struct view current;      /* what the thread has seen */
-    struct view pending;      /* what an acquire fence would add */
-    struct view fenced;       /* what its relaxed stores publish: the view at its release fence */
-    uint32_t writes;          /* its own */
+    struct check_site last;    /* the operation it executed last, or is blocked in */
+    struct view current;       /* what the thread has seen */
+    struct view pending;       /* what an acquire fence would add */
+    struct view fenced;        /* what its relaxed stores publish: the view at its release fence */
+    uint32_t writes;           /* its own */
     uint32_t iteration_others; /* other threads' writes at the first read since the last hint */
     bool in_iteration;
-    bool stale_in_iteration;  /* read an old message or failed spuriously since the last hint */
-    bool last_stale;          /* its last operation read an old message */
-    bool after_load;          /* no switch is needed before its next operation */
+    bool stale_in_iteration; /* read an old message or failed spuriously since the last hint */
+    bool last_stale;         /* its last operation read an old message */
+    bool after_load;         /* no switch is needed before its next operation */
     uint8_t spurious;
     int priority; /* PCT */
     uint8_t rereads[CHECK_LOCS];

@@ -193,16 +193,16 @@ static struct location *location_find(void *addr, unsigned bytes)
 }
 
 /* The location, after the checks every access gets. */
-static struct location *location_access(void *addr, unsigned bytes,
-                                        const struct check_site *site)
+static struct location *location_access(void *addr, unsigned bytes, const struct check_site *site)
 {
     struct location *loc = location_find(addr, bytes);
     struct thread *t = engine_self();
 
     if (t->current.clock[loc->init_thread] < loc->init_clock)
         check_fail("%s:%d: data race: thread %s uses %s, whose atom_init() by thread %s is not "
-                   "ordered before", site->file, site->line, engine_thread_name(engine.running),
-                   site->object, engine_thread_name(loc->init_thread));
+                   "ordered before",
+                   site->file, site->line, engine_thread_name(engine.running), site->object,
+                   engine_thread_name(loc->init_thread));
     race_touch_block(loc->block, site);
     if (!t->in_iteration) {
         t->in_iteration = true;
@@ -298,7 +298,7 @@ uint64_t check_load(void *addr, unsigned bytes, enum check_order order,
     learn(loc, at, order);
     engine_self()->after_load = order != CHECK_ORDER_seq_cst;
     TRACE(site, "load %s = %#llx%s", trace_order(order),
-             (unsigned long long)loc->messages[at].value, at + 1 < loc->count ? " (old)" : "");
+          (unsigned long long)loc->messages[at].value, at + 1 < loc->count ? " (old)" : "");
     return loc->messages[at].value;
 }
 
@@ -346,13 +346,13 @@ uint64_t check_rmw(void *addr, unsigned bytes, enum check_rmw op, uint64_t opera
     learn(loc, loc->count - 1, order);
     append(loc, apply(op, old->value, operand), order, old);
     TRACE(site, "%s %s %#llx -> %#llx", names[op], trace_order(order),
-             (unsigned long long)old->value, (unsigned long long)old[1].value);
+          (unsigned long long)old->value, (unsigned long long)old[1].value);
     return old->value;
 }
 
 /* Which message a CAS reads: the newest, or an old one that makes it fail. Sets *spurious. */
-static unsigned cas_reads(struct location *loc, uint64_t expected, bool weak,
-                          enum check_order fail, bool *spurious)
+static unsigned cas_reads(struct location *loc, uint64_t expected, bool weak, enum check_order fail,
+                          bool *spurious)
 {
     struct thread *t = engine_self();
     unsigned options[CHECK_MESSAGES];
@@ -389,7 +389,7 @@ bool check_cas(void *addr, unsigned bytes, void *expected, uint64_t desired, boo
         learn(loc, at, succ);
         append(loc, desired, succ, &loc->messages[at]);
         TRACE(site, "cas %s %#llx -> %#llx", trace_order(succ), (unsigned long long)want,
-                 (unsigned long long)desired);
+              (unsigned long long)desired);
         return true;
     }
     learn(loc, at, fail);
@@ -400,8 +400,8 @@ bool check_cas(void *addr, unsigned bytes, void *expected, uint64_t desired, boo
     }
     memcpy(expected, &loc->messages[at].value, bytes);
     TRACE(site, "cas %s %#llx failed%s: %#llx%s", trace_order(fail), (unsigned long long)want,
-             spurious ? " spuriously" : "", (unsigned long long)loc->messages[at].value,
-             at + 1 < loc->count ? " (old)" : "");
+          spurious ? " spuriously" : "", (unsigned long long)loc->messages[at].value,
+          at + 1 < loc->count ? " (old)" : "");
     return false;
 }
 

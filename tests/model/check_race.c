@@ -162,9 +162,9 @@ void check_release(void *ptr, const struct check_site *site)
     for (unsigned i = 0; i < CHECK_CLOCKS; i++) {
         if (engine_self()->current.clock[i] < b->access_clock[i])
             check_fail("%s:%d: free of %s by thread %s is not ordered after thread %s's use at "
-                       "%s:%d", site->file, site->line, site->object,
-                       engine_thread_name(engine.running), engine_thread_name(i),
-                       b->access_site[i].file, b->access_site[i].line);
+                       "%s:%d",
+                       site->file, site->line, site->object, engine_thread_name(engine.running),
+                       engine_thread_name(i), b->access_site[i].file, b->access_site[i].line);
     }
     b->freed = true;
     TRACE(site, "free");

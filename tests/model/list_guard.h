@@ -14,8 +14,8 @@
 #define list_init(node) (GUARD(node), list_init(node))
 #define list_add_tail(head, node) (GUARD(head), GUARD(node), list_add_tail(head, node))
 #define list_del(node) (GUARD(node), list_del(node))
-#define list_is_linked(node) (check_plain((void *)(uintptr_t)(node), false, CHECK_SITE(#node)), \
-                              list_is_linked(node))
+#define list_is_linked(node) \
+    (check_plain((void *)(uintptr_t)(node), false, CHECK_SITE(#node)), list_is_linked(node))
 #define list_pop_head(head) (GUARD(head), list_pop_head(head))
 
 #endif /* LIST_GUARD_H */

@@ -130,8 +130,7 @@ SHAPE(mp_ra, 2, "00 01 11")
 SHAPE(mp_half_release, 2, "00 01 10 11")
 SHAPE(mp_half_acquire, 2, "00 01 10 11")
 
-THREAD(mp_fence_0, atom_store(&s.x, 1, relaxed), atom_fence(release),
-       atom_store(&s.y, 1, relaxed))
+THREAD(mp_fence_0, atom_store(&s.x, 1, relaxed), atom_fence(release), atom_store(&s.y, 1, relaxed))
 THREAD(mp_fence_1, s.r[0] = atom_load(&s.y, relaxed), atom_fence(acquire),
        s.r[1] = atom_load(&s.x, relaxed))
 SHAPE(mp_fence, 2, "00 01 11")
@@ -273,7 +272,7 @@ static void kept_1(void)
 static struct node {
     JD_ATOMIC(int) refs;
     int value;
-} *node;
+} * node;
 static void node_setup(void)
 {
     node = check_alloc(sizeof(*node));
@@ -338,12 +337,18 @@ static void forever_0(void)
 THREAD(nothing, (void)atom_load(&s.y, relaxed))
 
 #define ROW(text, id, ...) \
-    { .name = text, .setup = setup, .threads = { __VA_ARGS__ }, .finish = id##_finish, \
-      .verdict = id##_verdict, .bound = -1 }
+    { \
+        .name = text, .setup = setup, .threads = { __VA_ARGS__ }, .finish = id##_finish, \
+        .verdict = id##_verdict, .bound = -1 \
+    }
 #define FINDS(text, what, prepare, ...) \
-    { .name = text, .setup = prepare, .threads = { __VA_ARGS__ }, .expect = what, .bound = -1 }
+    { \
+        .name = text, .setup = prepare, .threads = { __VA_ARGS__ }, .expect = what, .bound = -1 \
+    }
 #define CLEAN(text, prepare, ...) \
-    { .name = text, .setup = prepare, .threads = { __VA_ARGS__ }, .bound = -1 }
+    { \
+        .name = text, .setup = prepare, .threads = { __VA_ARGS__ }, .bound = -1 \
+    }
 
 static const struct check_model models[] = {
     ROW("sb", sb, sb_0, sb_1),

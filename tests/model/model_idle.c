@@ -15,9 +15,9 @@ static JD_ATOMIC(uint64_t) queue; /* items waiting, as a seq_cst published queue
 static JD_ATOMIC(uint32_t) todo;  /* items not yet run; 0 stops the workers */
 
 static struct port {
-    struct spin lock;         /* of the completion queue */
-    struct check_event bell;  /* the eventfd */
-    bool searching;           /* its worker's own */
+    struct spin lock;        /* of the completion queue */
+    struct check_event bell; /* the eventfd */
+    bool searching;          /* its worker's own */
 } ports[WORKERS];
 
 static void setup_items(uint32_t items, uint64_t queued)
@@ -215,21 +215,40 @@ static void finish(void)
 }
 
 static const struct check_model models[] = {
-    { .name = "idle-one-worker", .setup = setup_one_item, .threads = { worker, producer },
-      .finish = finish, .bound = 3 },
-    { .name = "idle-last-searcher", .setup = setup_one_item,
-      .threads = { worker, worker, producer }, .finish = finish },
-    { .name = "idle-two-items", .setup = setup_two_items,
-      .threads = { worker, worker, producer_of_two }, .finish = finish },
-    { .name = "idle-work-left", .setup = setup_two_queued, .threads = { worker, worker },
+    { .name = "idle-one-worker",
+      .setup = setup_one_item,
+      .threads = { worker, producer },
+      .finish = finish,
+      .bound = 3 },
+    { .name = "idle-last-searcher",
+      .setup = setup_one_item,
+      .threads = { worker, worker, producer },
       .finish = finish },
-    { .name = "idle-no-searcher", .setup = setup_one_item, .threads = { parker, producer },
-      .finish = finish_parker, .bound = 3 },
-    { .name = "idle-own-work", .setup = setup_one_item, .threads = { parker, poster },
-      .finish = finish_parker, .bound = 3 },
-    { .name = "idle-conserve", .setup = setup_two_items,
-      .threads = { conserving_worker, conserving_worker, producer_of_two }, .max = 200000 },
-    { .name = "idle-thief", .setup = setup_two_items, .threads = { worker, producer_of_two, thief },
+    { .name = "idle-two-items",
+      .setup = setup_two_items,
+      .threads = { worker, worker, producer_of_two },
+      .finish = finish },
+    { .name = "idle-work-left",
+      .setup = setup_two_queued,
+      .threads = { worker, worker },
+      .finish = finish },
+    { .name = "idle-no-searcher",
+      .setup = setup_one_item,
+      .threads = { parker, producer },
+      .finish = finish_parker,
+      .bound = 3 },
+    { .name = "idle-own-work",
+      .setup = setup_one_item,
+      .threads = { parker, poster },
+      .finish = finish_parker,
+      .bound = 3 },
+    { .name = "idle-conserve",
+      .setup = setup_two_items,
+      .threads = { conserving_worker, conserving_worker, producer_of_two },
+      .max = 200000 },
+    { .name = "idle-thief",
+      .setup = setup_two_items,
+      .threads = { worker, producer_of_two, thief },
       .finish = finish },
 };
 

@@ -133,11 +133,17 @@ static void owner_of_one(void)
 }
 
 static const struct check_model models[] = {
-    { .name = "inbox-order", .setup = setup, .threads = { producer, producer, owner },
+    { .name = "inbox-order",
+      .setup = setup,
+      .threads = { producer, producer, owner },
       .finish = finish },
-    { .name = "inbox-park", .setup = setup,
-      .threads = { ringing_producer, ringing_producer, sleeping_owner }, .finish = finish_park },
-    { .name = "inbox-park-one", .setup = setup, .threads = { one_ringing_producer, owner_of_one },
+    { .name = "inbox-park",
+      .setup = setup,
+      .threads = { ringing_producer, ringing_producer, sleeping_owner },
+      .finish = finish_park },
+    { .name = "inbox-park-one",
+      .setup = setup,
+      .threads = { one_ringing_producer, owner_of_one },
       .bound = -1 },
 };
 

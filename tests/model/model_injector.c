@@ -115,14 +115,23 @@ static void sleeper(void)
 }
 
 static const struct check_model models[] = {
-    { .name = "injector-one-shard", .setup = setup_one, .threads = { pusher_0, pusher_1, popper },
+    { .name = "injector-one-shard",
+      .setup = setup_one,
+      .threads = { pusher_0, pusher_1, popper },
       .finish = finish },
-    { .name = "injector-two-poppers", .setup = setup_one, .threads = { pusher_1, popper, popper },
+    { .name = "injector-two-poppers",
+      .setup = setup_one,
+      .threads = { pusher_1, popper, popper },
       .finish = finish },
-    { .name = "injector-park", .setup = setup_one, .threads = { submitter, sleeper },
-      .finish = finish, .bound = -1 },
-    { .name = "injector-park-shards", .setup = setup_two,
-      .threads = { submitter, submitter, sleeper }, .finish = finish },
+    { .name = "injector-park",
+      .setup = setup_one,
+      .threads = { submitter, sleeper },
+      .finish = finish,
+      .bound = -1 },
+    { .name = "injector-park-shards",
+      .setup = setup_two,
+      .threads = { submitter, submitter, sleeper },
+      .finish = finish },
 };
 
 CHECK_MAIN(models)

@@ -28,7 +28,7 @@ static struct check_event bell;
 static JD_ATOMIC(uint32_t) left;  /* threads that may still post to the loop */
 static JD_ATOMIC(uint32_t) added; /* the callback is registered */
 static struct jd_future *future;
-static int called;                /* written by the callback and, after a waiting remove, by us */
+static int called; /* written by the callback and, after a waiting remove, by us */
 static int completions[THREADS];
 static int removed;
 static int seen[THREADS];
@@ -395,26 +395,51 @@ static void finish_removed_cancelled(void)
 }
 
 static const struct check_model models[] = {
-    { .name = "outcome-await", .setup = setup_2, .threads = { awaiter, completer },
-      .finish = finish_await, .bound = 3 },
-    { .name = "outcome-two-awaiters", .setup = setup_3, .threads = { awaiter, completer, awaiter },
-      .finish = finish_await, .bound = 1 },
-    { .name = "outcome-await-cancel", .setup = setup_2,
-      .threads = { awaiter, completer, canceller_of_0 }, .finish = finish_cancel },
-    { .name = "outcome-two-completers", .setup = setup_3,
-      .threads = { completer, completer, peeker }, .finish = finish_race, .bound = 3 },
-    { .name = "outcome-gather", .setup = setup_gather,
-      .threads = { gatherer, gathered_completer, gathered_completer }, .bound = 3 },
-    { .name = "outcome-callback", .setup = setup_2, .threads = { adder, completer, loop },
-      .finish = finish_called, .bound = 1 },
-    { .name = "outcome-callback-remove", .setup = setup_2, .threads = { remover, completer, loop },
-      .finish = finish_removed, .bound = 1 },
-    { .name = "outcome-remove-wait", .setup = setup_2,
-      .threads = { waiting_remover, completer, loop }, .finish = finish_removed_waiting,
-      .bound = 1, .max = 150000 },
-    { .name = "outcome-remove-wait-cancel", .setup = setup_posted,
-      .threads = { remove_and_use, canceller_of_0, loop }, .finish = finish_removed_cancelled,
-      .bound = 1, .max = 150000 },
+    { .name = "outcome-await",
+      .setup = setup_2,
+      .threads = { awaiter, completer },
+      .finish = finish_await,
+      .bound = 3 },
+    { .name = "outcome-two-awaiters",
+      .setup = setup_3,
+      .threads = { awaiter, completer, awaiter },
+      .finish = finish_await,
+      .bound = 1 },
+    { .name = "outcome-await-cancel",
+      .setup = setup_2,
+      .threads = { awaiter, completer, canceller_of_0 },
+      .finish = finish_cancel },
+    { .name = "outcome-two-completers",
+      .setup = setup_3,
+      .threads = { completer, completer, peeker },
+      .finish = finish_race,
+      .bound = 3 },
+    { .name = "outcome-gather",
+      .setup = setup_gather,
+      .threads = { gatherer, gathered_completer, gathered_completer },
+      .bound = 3 },
+    { .name = "outcome-callback",
+      .setup = setup_2,
+      .threads = { adder, completer, loop },
+      .finish = finish_called,
+      .bound = 1 },
+    { .name = "outcome-callback-remove",
+      .setup = setup_2,
+      .threads = { remover, completer, loop },
+      .finish = finish_removed,
+      .bound = 1 },
+    { .name = "outcome-remove-wait",
+      .setup = setup_2,
+      .threads = { waiting_remover, completer, loop },
+      .finish = finish_removed_waiting,
+      .bound = 1,
+      .max = 150000 },
+    { .name = "outcome-remove-wait-cancel",
+      .setup = setup_posted,
+      .threads = { remove_and_use, canceller_of_0, loop },
+      .finish = finish_removed_cancelled,
+      .bound = 1,
+      .max = 150000 },
 };
 
 CHECK_MAIN(models)

@@ -29,7 +29,7 @@ static struct {
     JD_ATOMIC(uint32_t) wakes; /* FUTEX_WAKE calls */
     int gift[3];
     unsigned cause[3];
-    bool expires;              /* futex waits may time out */
+    bool expires; /* futex waits may time out */
 } s;
 
 void *mem_calloc(size_t bytes)
@@ -169,12 +169,20 @@ static void finish(void)
 }
 
 static const struct check_model models[] = {
-    { .name = "parker-grant", .setup = setup, .threads = { waiter_once, granter },
-      .finish = finish, .bound = -1 },
-    { .name = "parker-deadline", .setup = setup_deadline, .threads = { waiter_once, granter },
-      .finish = finish, .bound = -1 },
-    { .name = "parker-late-wake", .setup = setup,
-      .threads = { waiter_twice, granter, granter_of_second }, .finish = finish },
+    { .name = "parker-grant",
+      .setup = setup,
+      .threads = { waiter_once, granter },
+      .finish = finish,
+      .bound = -1 },
+    { .name = "parker-deadline",
+      .setup = setup_deadline,
+      .threads = { waiter_once, granter },
+      .finish = finish,
+      .bound = -1 },
+    { .name = "parker-late-wake",
+      .setup = setup,
+      .threads = { waiter_twice, granter, granter_of_second },
+      .finish = finish },
 };
 
 CHECK_MAIN(models)

@@ -59,7 +59,9 @@ static void locker_twice(void)
 
 static const struct check_model models[] = {
     { .name = "spin-lock", .setup = setup, .threads = { locker, locker, trier }, .finish = finish },
-    { .name = "spin-again", .setup = setup, .threads = { locker_twice, locker },
+    { .name = "spin-again",
+      .setup = setup,
+      .threads = { locker_twice, locker },
       .finish = finish_twice },
 };
 

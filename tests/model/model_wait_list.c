@@ -167,7 +167,6 @@ static void finish_one_taker(void)
     CHECK_THAT(s.account == 2 - s.permits);
 }
 
-
 /* Both want the single permit; when the first gave up, the second must get it. */
 static void second_taker_releases(void)
 {
@@ -183,15 +182,24 @@ static void finish_pass_on(void)
 }
 
 static const struct check_model models[] = {
-    { .name = "wait-list-mutex", .setup = setup_one, .threads = { holder, holder, timeout_of_0 },
+    { .name = "wait-list-mutex",
+      .setup = setup_one,
+      .threads = { holder, holder, timeout_of_0 },
       .finish = finish_mutex },
-    { .name = "wait-list-grant-timeout", .setup = setup_none,
-      .threads = { taker, releaser, timeout_of_0 }, .finish = finish_one_taker, .bound = 3 },
-    { .name = "wait-list-grant-cancel", .setup = setup_none,
-      .threads = { taker, releaser, cancel_of_0 }, .finish = finish_one_taker },
-    { .name = "wait-list-pass-on", .setup = setup_none,
+    { .name = "wait-list-grant-timeout",
+      .setup = setup_none,
+      .threads = { taker, releaser, timeout_of_0 },
+      .finish = finish_one_taker,
+      .bound = 3 },
+    { .name = "wait-list-grant-cancel",
+      .setup = setup_none,
+      .threads = { taker, releaser, cancel_of_0 },
+      .finish = finish_one_taker },
+    { .name = "wait-list-pass-on",
+      .setup = setup_none,
       .threads = { second_taker_releases, second_taker_releases, releaser_cancelling },
-      .finish = finish_pass_on, .bound = 1 },
+      .finish = finish_pass_on,
+      .bound = 1 },
 };
 
 CHECK_MAIN(models)

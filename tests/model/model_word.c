@@ -9,14 +9,14 @@
 
 static struct {
     struct task_word word;
-    int stack;                   /* written by the post-switch hook's side, read by the resumer */
-    int gift;                    /* handed over by the granter */
-    JD_ATOMIC(uint32_t) armed;   /* number of the wait the wakers aim at; 0 = none yet */
-    JD_ATOMIC(uint32_t) queued;  /* the ready queue: entries ever put */
+    int stack;                  /* written by the post-switch hook's side, read by the resumer */
+    int gift;                   /* handed over by the granter */
+    JD_ATOMIC(uint32_t) armed;  /* number of the wait the wakers aim at; 0 = none yet */
+    JD_ATOMIC(uint32_t) queued; /* the ready queue: entries ever put */
     struct check_event ready;
     JD_ATOMIC(uint32_t) cancelled;
-    JD_ATOMIC(int) handle;       /* publishes a new task */
-    int wins[CHECK_THREADS];     /* per thread: waits it ended */
+    JD_ATOMIC(int) handle;   /* publishes a new task */
+    int wins[CHECK_THREADS]; /* per thread: waits it ended */
     int claims[CHECK_THREADS];
     unsigned cause[2];
 } s;
@@ -297,20 +297,35 @@ static void finish_claim(void)
 }
 
 static const struct check_model models[] = {
-    { .name = "word-grant", .setup = setup, .threads = { first_worker, second_worker, granter },
-      .finish = finish_one, .bound = 4 },
-    { .name = "word-grant-timeout", .setup = setup,
-      .threads = { both_workers, granter, timer }, .finish = finish },
+    { .name = "word-grant",
+      .setup = setup,
+      .threads = { first_worker, second_worker, granter },
+      .finish = finish_one,
+      .bound = 4 },
+    { .name = "word-grant-timeout",
+      .setup = setup,
+      .threads = { both_workers, granter, timer },
+      .finish = finish },
     { .name = "word-early-look", .setup = setup, .threads = { early_look, granter }, .bound = -1 },
-    { .name = "word-stale-wake", .setup = setup,
-      .threads = { two_waits, granter_of_both, timer_of_first }, .finish = finish_stale },
-    { .name = "word-cancel", .setup = setup, .threads = { cancellable_wait, canceller },
-      .finish = finish_cancel, .bound = -1 },
-    { .name = "word-cancel-shielded", .setup = setup,
-      .threads = { uncancellable_wait, canceller, granter_1 }, .finish = finish_shield },
+    { .name = "word-stale-wake",
+      .setup = setup,
+      .threads = { two_waits, granter_of_both, timer_of_first },
+      .finish = finish_stale },
+    { .name = "word-cancel",
+      .setup = setup,
+      .threads = { cancellable_wait, canceller },
+      .finish = finish_cancel,
+      .bound = -1 },
+    { .name = "word-cancel-shielded",
+      .setup = setup,
+      .threads = { uncancellable_wait, canceller, granter_1 },
+      .finish = finish_shield },
     { .name = "word-yield", .setup = setup, .threads = { yielder, yield_resumer }, .bound = -1 },
-    { .name = "word-claim", .setup = setup_new, .threads = { spawner, starter, starter },
-      .finish = finish_claim, .bound = -1 },
+    { .name = "word-claim",
+      .setup = setup_new,
+      .threads = { spawner, starter, starter },
+      .finish = finish_claim,
+      .bound = -1 },
 };
 
 CHECK_MAIN(models)
