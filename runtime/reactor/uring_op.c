@@ -20,12 +20,15 @@ static bool is_transfer(uint8_t kind)
     return kind == OP_READ || kind == OP_WRITE || kind == OP_READV || kind == OP_WRITEV;
 }
 
-/* Cached, since an fstat per read costs more than it saves; FD_OPEN's end forgets it. */
+/*
+ * Cached for reads, where a stale class (the user called close(2)) costs time only. A write asks
+ * each time: a socket must go by send, for the sake of SIGPIPE, and nothing else may.
+ */
 static int class_of(struct op *op)
 {
     int class = atom_load(&op->slot->class_hint, relaxed); /* Relaxed: a hint. */
 
-    if (class == FD_CLASS_UNKNOWN) {
+    if (class == FD_CLASS_UNKNOWN || op->kind == OP_WRITE || op->kind == OP_WRITEV) {
         class = fd_classify(op->fd);
         if (class < 0)
             return FD_CLASS_UNKNOWN; /* the kernel will tell what is wrong */

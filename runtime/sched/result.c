@@ -27,7 +27,7 @@ const char *jd_strerror(int negative_errno)
     const char *name = strerrordesc_np(-negative_errno);
 
     if (negative_errno == 0)
-        return "no error";
+        return "success";
     return name ? name : "unknown error";
 }
 

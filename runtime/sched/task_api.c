@@ -92,6 +92,7 @@ jd_result jd_join(jd_task *t)
         /* Relaxed: a guess; the claim decides. */
         if (word_run(atom_load(&t->target.word.bits, relaxed)) == WORD_NEW && may_inline(w, t) &&
             word_claim(&t->target.word)) {
+            future_mark(&t->future, FUTURE_LOOKED_AT); /* before its end would report it */
             sched_run_inline(t);
             return take_result(t);
         }

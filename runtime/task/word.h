@@ -147,16 +147,17 @@ static inline enum word_wake_result word_abort(struct task_word *w)
  */
 static inline bool word_park(struct task_word *w)
 {
-    /* Relaxed: the CAS decides. */
-    uint64_t bits = atom_load(&w->bits, relaxed);
+    /* [WORD-2] Acquire, pairs with the waker's CAS: when it was first, our store below hides it
+     * from word_cause(), which then reads our own store and orders nothing. */
+    uint64_t bits = atom_load(&w->bits, acquire);
 
     JD_ASSERT(word_run(bits) == WORD_RUNNING);
     if (bits & WORD_WAITING) {
         uint64_t next = (bits & ~WORD_RUN_MASK) | WORD_PARKED;
 
         /* [WORD-3] Release, pairs with the acquire of the waker's CAS [WORD-2]: the saved stack
-         * is visible to whoever queues the task. */
-        if (atom_cas(&w->bits, &bits, next, release, relaxed))
+         * is visible to whoever queues the task. [WORD-2] Acquire on failure, as above. */
+        if (atom_cas(&w->bits, &bits, next, release, acquire))
             return true;
     }
     JD_ASSERT(!(bits & WORD_WAITING));
