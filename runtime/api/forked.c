@@ -30,7 +30,8 @@ static void in_child(void)
         atom_store(&rt->refuse_spawns, 1, release);    /* [STOP-2] */
     }
     runtimes = NULL;
-    worker_set_current(NULL);
+    worker_set_current(NULL); /* the fork may have been in a task */
+    reactor_thread_forget();
     pthread_mutex_unlock(&lock);
 }
 

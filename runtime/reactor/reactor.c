@@ -191,6 +191,11 @@ void reactor_thread_leave(struct reactor *r, unsigned index)
     nudge_leave(&r->nudge, index);
 }
 
+void reactor_thread_forget(void)
+{
+    self.reactor = NULL;
+}
+
 /* --- Submission and completion -------------------------------------------------------------- */
 
 int reactor_submit(struct reactor *r, unsigned index, struct op *op)

@@ -52,6 +52,8 @@ const char *reactor_why(const struct reactor *r);  /* one sentence, lives as lon
 /* The calling thread now serves worker `index` (once per thread and reactor). 0 or -errno. */
 int reactor_thread_enter(struct reactor *r, unsigned index);
 void reactor_thread_leave(struct reactor *r, unsigned index);
+/* In the child of a fork: this thread serves nothing any more; the parent's reactor is left alone. */
+void reactor_thread_forget(void);
 
 /*
  * Owner of index only. 0: complete() is called exactly once, maybe before this returns and maybe

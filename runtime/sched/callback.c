@@ -154,15 +154,21 @@ int jd_call_soon(jd_loop *loop, jd_callback cb, void *arg, jd_handle **ret)
 static int call_at(jd_loop *loop, int64_t when, jd_callback cb, void *arg, jd_handle **ret)
 {
     struct jd_handle *h;
+    struct worker *w;
     int err = handle_new(loop, cb, arg, when, ret != NULL, &h);
 
     if (err)
         return err;
     if (ret)
         *ret = h;
+    if (when == CLOCK_FOREVER) { /* no timer, and no loop that would ever drop its reference */
+        handle_drop_ref(h);
+        return 0;
+    }
+    w = h->worker; /* once armed it may run and be gone */
     /* The timer belongs to the loop it was given to: equal times fire in the order given. */
-    if (timer_arm(&h->worker->timers, &h->timer, when) && h->worker != worker_current())
-        sched_wake_worker(h->worker);
+    if (timer_arm(&w->timers, &h->timer, when) && w != worker_current())
+        sched_wake_worker(w);
     return 0;
 }
 
@@ -189,7 +195,7 @@ int jd_handle_cancel(jd_handle *h)
     /* [HANDLE-1] Acq_rel, pairs with callback_run(): one of us wins. */
     if (!atom_cas(&h->state, &state, HANDLE_CANCELLED, acq_rel, acquire))
         return 0;
-    if (timer_disarm(&h->timer))
+    if (h->when != CLOCK_FOREVER && timer_disarm(&h->timer))
         handle_drop_ref(h); /* the loop's: it will not meet it */
     return 1;
 }

@@ -55,16 +55,20 @@ void future_drop_callback(struct waiter *node)
     done_callback_free(JD_CONTAINER_OF(node, struct done_callback, node));
 }
 
-/* Lock bit held. Wakes those who wait for callbacks to end. */
-static struct list *wake_drains(struct list *first, struct wake_batch *batch)
+/* Lock bit held. Wakes those who wait for callbacks to end; *ret_more: the batch is full. */
+static struct list *wake_drains(struct list *first, struct wake_batch *batch, bool *ret_more)
 {
     struct list *node = first, *last = first ? first->prev : NULL;
 
-    while (node && batch->count < WAKE_BATCH) {
+    *ret_more = false;
+    while (node) {
         struct list *next = node == last ? NULL : node->next;
         struct waiter *w = JD_CONTAINER_OF(node, struct waiter, link);
 
         if (w->want == NODE_DRAIN) {
+            *ret_more = batch->count == WAKE_BATCH;
+            if (*ret_more)
+                break;
             first = outcome_unlink(first, node);
             (void)waiter_grant(w, batch); /* losing: it gave up */
         }
@@ -79,10 +83,15 @@ static void done_callback_unlink(struct done_callback *c)
     struct wake_batch batch = { .count = 0 };
     uintptr_t word = outcome_lock(o);
     struct list *first = outcome_unlink(outcome_first(word), &c->node.link);
+    bool more;
 
-    first = wake_drains(first, &batch);
-    outcome_unlock(o, first, word & OUTCOME_DONE);
-    wake_batch_flush(&batch);
+    do { /* bounded by the list */
+        first = wake_drains(first, &batch, &more);
+        outcome_unlock(o, first, word & OUTCOME_DONE);
+        wake_batch_flush(&batch);
+        if (more)
+            first = outcome_first(outcome_lock(o));
+    } while (more);
 }
 
 static void done_callback_set_runner(struct done_callback *c, const void *runner)

@@ -37,7 +37,7 @@ _Static_assert(sizeof(struct fork) <= sizeof(jd_fork), "a jd_fork holds a fork")
 
 static struct fork *fork_of(jd_fork *f)
 {
-    return (struct fork *)(void *)f->jd_private;
+    return (struct fork *)(void *)f; /* its first and only member */
 }
 
 /* Forks are pushed without a fence, so a sleeper may be missed; the watchdog repairs that. */
@@ -56,6 +56,8 @@ void jd_fork_start(jd_fork *handle, jd_fn fn, void *arg)
     struct worker *w = worker_current();
     struct fork *f = fork_of(handle);
 
+    if (!handle)
+        return;
     f->fn = fn;
     f->arg = arg;
     if (JD_UNLIKELY(!w || !w->current)) {
@@ -162,6 +164,8 @@ jd_result jd_fork_join(jd_fork *handle)
     struct worker *w = worker_current();
     struct fork *top;
 
+    if (JD_UNLIKELY(!handle))
+        return jd_err(-EINVAL);
     if (JD_UNLIKELY(!w || !w->current || atom_load(&f->task, relaxed) == FORK_AT_JOIN))
         return f->fn(f->arg); /* Relaxed: FORK_AT_JOIN was stored by this very thread of control */
     if (JD_UNLIKELY(sched_charge(w))) {

@@ -66,14 +66,16 @@ static inline int idle_claim(struct idle *idle)
             unsigned bit = (unsigned)__builtin_ctzll(bits);
             uint64_t mask = UINT64_C(1) << bit;
 
+            /* [IDLE-3] Seq_cst: I2. Before the bit: a worker that wakes by itself right after we
+             * took its bit counts itself as searching and may leave at once. */
+            atom_fetch_add(&idle->searching, 1, seq_cst);
             /* [IDLE-4] Acq_rel RMW, pairs with idle_park_retract(): one of the two owns the
              * wake (I1). */
             if (atom_fetch_and(&idle->bits[word], ~mask, acq_rel) & mask) {
-                /* [IDLE-3] Seq_cst: I2, before the bell. */
-                atom_fetch_add(&idle->searching, 1, seq_cst);
                 atom_fetch_sub(&idle->parked, 1, seq_cst); /* [IDLE-2] */
                 return (int)(word * 64 + bit);
             }
+            atom_fetch_sub(&idle->searching, 1, seq_cst); /* [IDLE-3] it is awake */
             bits &= ~mask;
         }
     }
@@ -88,10 +90,12 @@ static inline bool idle_claim_worker(struct idle *idle, unsigned worker)
     /* [IDLE-4] Seq_cst load after the caller's publication: a bit that we miss was set later. */
     if (!(atom_load(&idle->bits[worker / 64], seq_cst) & mask))
         return false;
-    if (!(atom_fetch_and(&idle->bits[worker / 64], ~mask, acq_rel) & mask)) /* [IDLE-4] */
+    atom_fetch_add(&idle->searching, 1, seq_cst); /* [IDLE-3] first, as in idle_claim() */
+    if (!(atom_fetch_and(&idle->bits[worker / 64], ~mask, acq_rel) & mask)) { /* [IDLE-4] */
+        atom_fetch_sub(&idle->searching, 1, seq_cst); /* [IDLE-3] */
         return false;
-    atom_fetch_add(&idle->searching, 1, seq_cst); /* [IDLE-3] */
-    atom_fetch_sub(&idle->parked, 1, seq_cst);    /* [IDLE-2] */
+    }
+    atom_fetch_sub(&idle->parked, 1, seq_cst); /* [IDLE-2] */
     return true;
 }
 

@@ -58,6 +58,7 @@ static void park(struct worker *w)
 {
     struct jd_runtime *rt = w->rt;
     int64_t deadline, slept_at;
+    bool found;
 
     if (!reactor_park_begin(rt->reactor, w->index))
         return;
@@ -70,11 +71,14 @@ static void park(struct worker *w)
     slept_at = clock_now();
     if (JD_UNLIKELY(atom_load(&rt->draining, acquire)) && deadline > slept_at + DRAIN_LOOK_NS)
         deadline = slept_at + DRAIN_LOOK_NS; /* [STOP-1] the end may be missed by a hair (run.c) */
-    if (sched_has_work(w) || deadline <= slept_at) /* W2 */
+    found = sched_has_work(w); /* W2 */
+    if (found || deadline <= slept_at)
         reactor_park_abort(rt->reactor, w->index);
     else
         (void)reactor_park(rt->reactor, w->index, deadline); /* early returns are legal */
     unpark(w, !idle_park_retract(&rt->idle, w->index));
+    if (found && !w->searching) /* counted again, so that the first find wakes one more (idle.h I3) */
+        w->searching = idle_search_begin(&rt->idle, rt->worker_count);
     w->now = clock_now();
     w->spin_pays = w->now - slept_at < 2 * SPIN_NS;
     atom_store(&w->epoch, atom_load(&w->epoch, relaxed) + 1, relaxed);

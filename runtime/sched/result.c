@@ -24,7 +24,7 @@ jd_result jd_err(ssize_t negative_errno)
 
 const char *jd_strerror(int negative_errno)
 {
-    const char *name = strerrordesc_np(-negative_errno);
+    const char *name = negative_errno > -4096 ? strerrordesc_np(-negative_errno) : NULL;
 
     if (negative_errno == 0)
         return "success";

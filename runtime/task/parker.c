@@ -79,7 +79,9 @@ unsigned parker_wait(struct parker *p, uint32_t seq, int64_t deadline)
     while (word_cause(&p->target.word) == CAUSE_NONE) { /* bounded by the deadline or a waker */
         if (futex_sleep(p, seen, deadline) == -ETIMEDOUT)
             (void)word_wake(&p->target.word, seq, CAUSE_TIMED_OUT); /* losing: it was granted */
-        seen = atom_load(&p->woken, relaxed);
+        /* [PARKER-1] Acquire, pairs with parker_ready(): who sees its count sees the cause, too;
+         * otherwise we would sleep on the new count with an old look at the word. */
+        seen = atom_load(&p->woken, acquire);
     }
     word_resume(&p->target.word);
     return word_cause(&p->target.word);
@@ -89,8 +91,8 @@ void parker_ready(struct wait_target *target)
 {
     struct parker *p = JD_CONTAINER_OF(target, struct parker, target);
 
-    /* Relaxed: the wait's word orders; this only ends the sleep. A parker that was handed on
-     * meanwhile sees one spurious return. */
-    atom_fetch_add(&p->woken, 1, relaxed);
+    /* [PARKER-1] Release, pairs with the load in parker_wait(): after the word's end of the wait.
+     * A parker that was handed on meanwhile sees one spurious return. */
+    atom_fetch_add(&p->woken, 1, release);
     (void)syscall(SYS_futex, &p->woken, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 1, NULL, NULL, 0);
 }

@@ -147,8 +147,8 @@ static inline enum word_wake_result word_abort(struct task_word *w)
  */
 static inline bool word_park(struct task_word *w)
 {
-    /* [WORD-2] Acquire, pairs with the waker's CAS: when it was first, our store below hides it
-     * from word_cause(), which then reads our own store and orders nothing. */
+    /* [WORD-2] Acquire, pairs with the waker's CAS: if the wait has ended, our plain store below
+     * hides that CAS from word_cause(), so what was granted must be passed on from here. */
     uint64_t bits = atom_load(&w->bits, acquire);
 
     JD_ASSERT(word_run(bits) == WORD_RUNNING);
@@ -156,7 +156,7 @@ static inline bool word_park(struct task_word *w)
         uint64_t next = (bits & ~WORD_RUN_MASK) | WORD_PARKED;
 
         /* [WORD-3] Release, pairs with the acquire of the waker's CAS [WORD-2]: the saved stack
-         * is visible to whoever queues the task. [WORD-2] Acquire on failure, as above. */
+         * is visible to whoever queues the task. [WORD-2] Acquire on failure: as above. */
         if (atom_cas(&w->bits, &bits, next, release, acquire))
             return true;
     }
