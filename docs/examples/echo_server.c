@@ -20,7 +20,7 @@
 
 static void echo(int fd, void *arg)
 {
-    char buf[4096];
+    char buf[1024];
     ssize_t got;
 
     (void)arg;

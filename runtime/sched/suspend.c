@@ -118,10 +118,12 @@ void sched_suspend(enum post_kind kind)
     sched_after_switch(fiber_switch(from, to));
 }
 
-/* To the end of the line: behind the ready tasks and, by a poll, behind the loop's callbacks. */
+/* To the end of the line: behind the ready tasks and, by a poll, behind the loop's callbacks. When
+ * the slice is used up the poll begins the next one. */
 void sched_give_way(struct worker *w)
 {
-    if (!loop_queue_is_empty(&w->loop_queue) || !inbox_is_empty(&w->inbox))
+    if (atom_load(&w->preempt, relaxed) || /* Relaxed: a hint */
+        !loop_queue_is_empty(&w->loop_queue) || !inbox_is_empty(&w->inbox))
         w->steps = POLL_STEPS;
     sched_suspend(POST_YIELD);
 }

@@ -151,12 +151,12 @@ static struct scope *scope_find_cancelled(struct scope *s)
     return found;
 }
 
-bool scope_is_cancelled(struct scope *s)
+bool scope_is_cancelled_slow(struct scope *s)
 {
     return scope_find_cancelled(s) != NULL;
 }
 
-bool scope_check(struct scope *s)
+bool scope_check_slow(struct scope *s)
 {
     struct scope *cause = scope_find_cancelled(s);
 

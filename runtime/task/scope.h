@@ -77,10 +77,36 @@ void scope_link(struct scope *s);
 void scope_unlink(struct scope *s);
 /* Cancels: flag is SCOPE_CANCELLED or SCOPE_EXPIRED. The caller keeps the scope alive. */
 void scope_cancel(struct scope *s, uint32_t flag);
+/* The slow ends of the two below: some scope has a deadline or is cancelled. */
+bool scope_is_cancelled_slow(struct scope *s);
+bool scope_check_slow(struct scope *s);
+
+/* True when no scope up to the first shield is cancelled or has a deadline: the usual case. */
+static inline bool scope_is_plain(const struct scope *s)
+{
+    for (; s; s = s->parent) {
+        /* [CANCEL-1] Seq_cst, after the wait was opened (I5). */
+        uint32_t flags = atom_load(&s->flags, seq_cst);
+
+        if (flags & (SCOPE_TIMED | SCOPE_DEAD))
+            return false;
+        if (flags & SCOPE_SHIELD)
+            return true;
+    }
+    return true;
+}
+
 /* Is some scope up to the first shield cancelled? Expires deadlines that have passed. */
-bool scope_is_cancelled(struct scope *s);
+static inline bool scope_is_cancelled(struct scope *s)
+{
+    return !scope_is_plain(s) && scope_is_cancelled_slow(s);
+}
+
 /* The same, and notes on the outermost such scope that it ended something. */
-bool scope_check(struct scope *s);
+static inline bool scope_check(struct scope *s)
+{
+    return !scope_is_plain(s) && scope_check_slow(s);
+}
 int64_t scope_deadline(struct scope *s);
 
 /* The wheel of the calling worker, or of worker 0 of the task's runtime: implemented by sched. */
