@@ -27,6 +27,7 @@ static int worker_init(struct worker *w, struct jd_runtime *rt, unsigned index, 
     w->index = index;
     w->loop = (struct jd_loop){ .rt = rt, .index = index };
     rng_seed(&w->rng, seed + index);
+    atom_init(&w->epoch, 1); /* the watchdog has seen 0 */
     loop_queue_init(&w->loop_queue);
     inbox_init(&w->inbox);
     timer_wheel_init(&w->timers, clock_now());

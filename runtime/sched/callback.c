@@ -63,6 +63,8 @@ void callback_run(struct worker *w, struct loop_item *item)
     struct jd_handle *h = JD_CONTAINER_OF(item, struct jd_handle, item);
     uint32_t state = HANDLE_PENDING;
 
+    /* Relaxed: a hint for the watchdog, that this is a step of its own. */
+    atom_store(&w->epoch, atom_load(&w->epoch, relaxed) + 1, relaxed);
     if (item->kind == ITEM_DONE_CALLBACK) {
         done_callback_run(w, item);
         return;

@@ -70,6 +70,8 @@ void sched_run_fresh(struct jd_task *t)
     t->fiber = w->fiber;
     w->current = t;
     w->fiber->user = t;
+    /* Relaxed: a hint for the watchdog, that this is a step of its own. */
+    atom_store(&w->epoch, atom_load(&w->epoch, relaxed) + 1, relaxed);
     jd_result result = t->fn(t->arg);
 
     if (JD_UNLIKELY(deque_len(&worker_current()->forks) != 0))

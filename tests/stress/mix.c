@@ -168,18 +168,25 @@ static jd_result set_future(void *arg)
     return jd_ok(NULL);
 }
 
-static jd_task *spawn(jd_fn fn, void *arg)
+static jd_task *spawn_as(jd_fn fn, void *arg, unsigned flags)
 {
     jd_task_options opt = JD_TASK_OPTIONS_INIT;
-    struct dice d = new_dice(&world);
     jd_task *t;
 
-    opt.flags = roll(&d, 4) == 0 ? JD_TASK_EAGER : 0;
-    opt.flags |= roll(&d, 8) == 0 ? JD_TASK_PINNED : 0;
+    opt.flags = flags;
     count(&world.spawned); /* first: an eager one may end before the spawn returns */
     t = jd_spawn_with(fn, arg, &opt);
     cr_assert_not_null(t);
     return t;
+}
+
+static jd_task *spawn(jd_fn fn, void *arg)
+{
+    struct dice d = new_dice(&world);
+    unsigned eager = roll(&d, 4) == 0 ? JD_TASK_EAGER : 0;
+    unsigned pinned = roll(&d, 8) == 0 ? JD_TASK_PINNED : 0;
+
+    return spawn_as(fn, arg, eager | pinned);
 }
 
 /* Two setters race for one future, we await it, perhaps within a time. */
@@ -258,7 +265,8 @@ static jd_result receive(void *arg)
     return jd_ok(NULL);
 }
 
-/* Somebody waits in a recv; it is served, cancelled, or its descriptor is closed. */
+/* Somebody waits in a recv; it is served, cancelled, or its descriptor is closed. Eager: the recv
+ * must be under way before the close, since the number may be another file's right after it. */
 static void step_io(struct node *n)
 {
     struct receiver r;
@@ -267,7 +275,7 @@ static void step_io(struct node *n)
 
     cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
     r.fd = ends[0];
-    t = spawn(receive, &r);
+    t = spawn_as(receive, &r, JD_TASK_EAGER);
     if (roll(&n->dice, 2))
         step_yield(n);
     switch (roll(&n->dice, 3)) {
