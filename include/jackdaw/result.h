@@ -50,10 +50,11 @@ JD_API jd_result jd_ok(void *ptr);
 JD_API jd_result jd_ok_num(intptr_t num);
 
 /**
- * A failure.
+ * A failure, or none.
  *
  * @param negative_errno  -Exxx, as a failing call returned it; ssize_t so that a byte count which
- *                        turned out to be an error fits without a cast.
+ *                        turned out to be an error fits without a cast. 0 is jd_ok(NULL), so that
+ *                        `return jd_err(err);` is right for every err; a positive one is -EINVAL.
  *
  * @suspends No.  @threads Any.  @cancel No.
  * @memory   None.  @cost Constant.  @since 0.1

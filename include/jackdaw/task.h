@@ -61,7 +61,8 @@ JD_API jd_coro jd_coro_of(jd_fn fn, void *arg);
  *             stopping, @p fn is NULL, or the caller is on no worker.
  *
  * @suspends No.  @threads Tasks and callbacks of a runtime.
- * @cancel   No: also in a cancelled scope, where the child inherits the cancel.
+ * @cancel   No: also in a cancelled scope. The child has a root scope of its own: it is not cancelled
+ *           with its spawner (a group's members are).
  * @memory   One task and one stack, from per-worker caches.  @cost One queue insertion.  @since 0.1
  */
 JD_API JD_NODISCARD jd_task *jd_spawn(jd_fn fn, void *arg);

@@ -21,6 +21,7 @@
 #ifdef JD_CHECK
 #include "check.h"
 #else
+#include <ck_pr.h> /* ck_pr_stall() only: see "Rejected" */
 
 #define JD_ATOMIC(type) \
     struct { \
@@ -57,11 +58,7 @@
 
 static inline void cpu_relax(void)
 {
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("isb" ::: "memory"); /* yield is a no-op on most cores */
-#endif
+    ck_pr_stall();
 }
 
 /* In a spin loop: nothing will change until another thread moves. The checker deschedules here. */

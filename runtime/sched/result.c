@@ -19,7 +19,7 @@ jd_result jd_ok_num(intptr_t num)
 
 jd_result jd_err(ssize_t negative_errno)
 {
-    return (jd_result){ .error = negative_errno < 0 ? (int)negative_errno : -EINVAL, .ptr = NULL };
+    return (jd_result){ .error = negative_errno <= 0 ? (int)negative_errno : -EINVAL, .ptr = NULL };
 }
 
 const char *jd_strerror(int negative_errno)

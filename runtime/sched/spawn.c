@@ -172,18 +172,18 @@ static int options_read(const jd_task_options *from, jd_task_options *opt)
 }
 
 /* The pool for tasks that ask for more than the default, or NULL: out of memory. */
-static struct stack_pool *class_pool(struct jd_runtime *rt, unsigned class)
+static struct stack_pool *class_pool(struct jd_runtime *rt, unsigned log2)
 {
     struct stack_pool *pool;
 
     pthread_mutex_lock(&rt->class_lock);
-    pool = rt->stack_classes[class];
+    pool = rt->stack_classes[log2];
     if (!pool && (pool = mem_calloc(sizeof(*pool)))) {
-        if (stack_pool_init(pool, (size_t)1 << class, STACK_GUARD_AUTO)) {
+        if (stack_pool_init(pool, (size_t)1 << log2, STACK_GUARD_AUTO)) {
             mem_free(pool, sizeof(*pool));
             pool = NULL;
         }
-        rt->stack_classes[class] = pool;
+        rt->stack_classes[log2] = pool;
     }
     pthread_mutex_unlock(&rt->class_lock);
     return pool;
@@ -192,13 +192,13 @@ static struct stack_pool *class_pool(struct jd_runtime *rt, unsigned class)
 /* Exchanges the default reservation for one of a bigger class. */
 static int class_reserve(struct jd_runtime *rt, struct worker *w, struct jd_task *t, size_t bytes)
 {
-    unsigned class = 64 - (unsigned)__builtin_clzll((unsigned long long)bytes - 1);
-    struct stack_pool *pool = class_pool(rt, class);
+    unsigned log2 = 64 - (unsigned)__builtin_clzll((unsigned long long)bytes - 1);
+    struct stack_pool *pool = class_pool(rt, log2);
 
     if (!pool || stack_pool_reserve(pool, 1))
         return -ENOMEM;
     unreserve_stack(rt, w);
-    t->stack_class = class;
+    t->stack_class = log2;
     t->flags |= TASK_FOREIGN_STACK;
     return 0;
 }

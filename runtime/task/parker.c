@@ -12,29 +12,23 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "atomic/free_stack.h"
 #include "base/alloc.h"
 #include "base/clock.h"
 
 struct parker {
     struct wait_target target;
     JD_ATOMIC(uint32_t) woken; /* seq of the last wait that was ended while we slept */
-    struct parker *next;       /* guarded by pool.lock */
+    struct free_node spare;    /* in the pool */
 };
 
-static struct {
-    struct spin lock;
-    struct parker *free;
-} pool;
+static struct free_stack pool = FREE_STACK_INITIAL;
 
 struct parker *parker_take(void)
 {
-    struct parker *p;
+    struct free_node *spare = free_stack_pop(&pool);
+    struct parker *p = spare ? JD_CONTAINER_OF(spare, struct parker, spare) : NULL;
 
-    spin_lock(&pool.lock);
-    p = pool.free;
-    if (p)
-        pool.free = p->next;
-    spin_unlock(&pool.lock);
     if (!p) {
         p = mem_calloc(sizeof(*p));
         if (!p)
@@ -47,10 +41,7 @@ struct parker *parker_take(void)
 
 void parker_put(struct parker *p)
 {
-    spin_lock(&pool.lock);
-    p->next = pool.free;
-    pool.free = p;
-    spin_unlock(&pool.lock);
+    free_stack_push(&pool, &p->spare);
 }
 
 struct wait_target *parker_target(struct parker *p)

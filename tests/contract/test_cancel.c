@@ -264,6 +264,26 @@ Test(cancel, d9_m12_a_completed_wait_wins_over_a_cancel)
     cr_assert_eq(run_workers(1, d9_main, NULL).error, 0);
 }
 
+static jd_result cancel_first_main(void *arg)
+{
+    jd_future *f = new_future();
+    jd_task *t = spawn(value_then_cancel, f);
+
+    (void)arg;
+    yields(1);
+    cr_assert_eq(jd_task_cancel(t, NULL), 0);
+    cr_assert_eq(jd_future_set(f, jd_ok_num(9)), 0);
+    cr_assert_eq(jd_join(t).num, 9);
+    jd_future_unref(f);
+    return jd_ok(NULL);
+}
+
+Test(cancel, m12_a_completion_that_is_there_when_the_waiter_resumes_wins_over_the_earlier_cancel)
+{
+    cr_assert_eq(run_fifo(cancel_first_main, NULL).error, 0);
+    cr_assert_eq(run_workers(1, cancel_first_main, NULL).error, 0);
+}
+
 static jd_result cancel_self(void *arg)
 {
     (void)arg;

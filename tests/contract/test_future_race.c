@@ -216,6 +216,44 @@ Test(future_race, b18_m2_tasks_and_threads_await_one_future_everywhere)
     runtime_end(home);
 }
 
+#define CROWD 100
+
+static void count_call(jd_future *f, void *arg)
+{
+    (void)f;
+    atomic_fetch_add((atomic_int *)arg, 1);
+}
+
+static jd_result crowd_main(void *arg)
+{
+    jd_future *f = NULL;
+    jd_task *t[CROWD];
+    atomic_int calls[4] = { 0 };
+
+    (void)arg;
+    cr_assert_eq(jd_future_new(NULL, &f), 0);
+    for (unsigned i = 0; i < CROWD; i++) {
+        if (i % 25 == 0)
+            cr_assert_eq(jd_future_add_done_callback(f, count_call, &calls[i / 25]), 0);
+        t[i] = jd_spawn(await_it, f);
+        yields(1);
+    }
+    cr_assert_eq(jd_future_set(f, jd_ok_num(4)), 0);
+    for (unsigned i = 0; i < CROWD; i++)
+        cr_assert_eq(jd_join(t[i]).num, 4);
+    yields(1);
+    for (unsigned i = 0; i < 4; i++)
+        cr_assert_eq(atomic_load(&calls[i]), 1);
+    jd_future_unref(f);
+    return jd_ok(NULL);
+}
+
+Test(future_race, a_crowd_of_awaiters_and_callbacks_is_served_once_each)
+{
+    cr_assert_eq(run_fifo(crowd_main, NULL).error, 0);
+    cr_assert_eq(run_workers(1, crowd_main, NULL).error, 0);
+}
+
 struct ref_race {
     jd_future *f;
     atomic_int ran;

@@ -158,13 +158,14 @@ static int count_task(jd_task *t, void *arg)
 
 static jd_result foreach(void *arg)
 {
-    jd_task *t[20];
+    jd_task *t[20], *done = spawn(return_arg, NULL);
     struct census c = { 0 };
 
     (void)arg;
     for (unsigned i = 0; i < 20; i++)
         t[i] = spawn(sleep_forever, NULL);
     yields(2);
+    cr_assert_eq(jd_future_done(jd_task_future(done)), 1);
     cr_assert_eq(jd_task_foreach(NULL, count_task, &c), 0);
     cr_assert_eq(c.seen, 21);
     cr_assert_eq(c.self, 1);
@@ -177,6 +178,7 @@ static jd_result foreach(void *arg)
     c = (struct census){ 0 };
     cr_assert_eq(jd_task_foreach(NULL, count_task, &c), 0);
     cr_assert_eq(c.seen, 1, "exactly the unfinished ones");
+    jd_task_unref(done);
     return jd_ok(NULL);
 }
 

@@ -91,7 +91,7 @@ static void setup_expiring(bool expires)
     atom_init(&first.target.word.bits, (uint64_t)WORD_DONE);
     atom_init(&first.woken, 0);
     spin_init(&pool.lock);
-    pool.free = &first;
+    pool.head = &first.spare;
     s.parker = &first;
     atom_init(&s.armed, 0);
     atom_init(&s.wakes, 0);
@@ -165,7 +165,7 @@ static void granter_of_second(void)
 static void finish(void)
 {
     CHECK_THAT(s.cause[0] == CAUSE_GRANTED || (s.expires && s.cause[0] == CAUSE_TIMED_OUT));
-    CHECK_THAT(pool.free == s.parker);
+    CHECK_THAT(pool.head == &s.parker->spare);
 }
 
 static const struct check_model models[] = {
