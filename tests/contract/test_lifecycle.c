@@ -289,11 +289,13 @@ static void run_kept(unsigned index, void *arg)
     cr_assert_eq(jd_run_until_complete(arg, jd_task_future(kept)).num, 2);
 }
 
+static jd_future *second_run;
+
 static jd_result two_runs(void *arg)
 {
     yields(1);
     jd_stop(arg);
-    cr_assert_eq(jd_sleep(JD_US(100)), 0);
+    cr_assert_eq(jd_await(second_run).error, 0);
     cr_assert_eq(jd_runtime_current(), arg);
     return jd_ok_num(2);
 }
@@ -304,9 +306,12 @@ Test(lifecycle, a_run_on_one_thread_and_the_next_one_on_another)
     static struct crew crew;
 
     kept = spawn_in(rt, two_runs, rt);
+    cr_assert_eq(jd_future_new(rt, &second_run), 0);
     cr_assert_eq(jd_run_until_complete(rt, jd_task_future(kept)).error, -EAGAIN);
+    cr_assert_eq(jd_future_set(second_run, jd_ok(NULL)), 0);
     crew_start(&crew, 1, run_kept, rt);
     crew_join(&crew);
+    jd_future_unref(second_run);
     jd_task_unref(kept);
     runtime_end(rt);
 }
