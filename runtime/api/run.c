@@ -128,7 +128,7 @@ static int worker_serve(struct worker *w)
     }
     worker_set_current(w);
     w->ticked = false;
-    atom_store(&w->serving, 1, relaxed); /* Relaxed: hints for the watchdog. */
+    atom_store(&w->serving, 1, relaxed);      /* Relaxed: hints for the watchdog. */
     atom_fetch_add(&rt->running, 1, seq_cst); /* [DOG-1] */
     watchdog_poke(rt);
     sched_enter_loop(w);
@@ -239,7 +239,7 @@ static void run_end(struct jd_runtime *rt)
     pthread_mutex_lock(&rt->run_lock);
     while (rt->inside > 0)
         pthread_cond_wait(&rt->run_cond, &rt->run_lock);
-    atom_store(&rt->stop, 0, seq_cst); /* [STOP-1] I2 */
+    atom_store(&rt->stop, 0, seq_cst);            /* [STOP-1] I2 */
     atom_store(&rt->state, RUNTIME_NEW, release); /* [STATE-1] */
     rt->started = false;
     pthread_mutex_unlock(&rt->run_lock);

@@ -222,7 +222,8 @@ static void drop_token(void *token, void *ctx)
 static void drop_leftovers(struct jd_runtime *rt)
 {
     for (unsigned i = 0; i < rt->worker_count; i++) {
-        while (timer_wheel_next(&rt->workers[i].timers) != CLOCK_FOREVER) /* bounded by the timers */
+        while (timer_wheel_next(&rt->workers[i].timers) !=
+               CLOCK_FOREVER) /* bounded by the timers */
             (void)timer_wheel_expire(&rt->workers[i].timers, CLOCK_FOREVER - 1, drop_token, NULL);
         worker_drop_leftovers(&rt->workers[i]);
     }

@@ -68,5 +68,5 @@ void signals_restore(struct jd_runtime *rt)
         if ((rt->flags & handled[i].flag) && !sigaction(handled[i].signo, NULL, &now) &&
             now.sa_handler == on_signal)
             (void)sigaction(handled[i].signo, &former[i], NULL); /* as above */
-    atom_store(&owner, NULL, release); /* [SIGNAL-1] */
+    atom_store(&owner, NULL, release);                           /* [SIGNAL-1] */
 }

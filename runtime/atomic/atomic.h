@@ -28,7 +28,10 @@
         _Atomic(type) raw; \
     }
 
-#define ATOMIC_INITIAL(value) { (value) }
+#define ATOMIC_INITIAL(value) \
+    { \
+        (value) \
+    }
 
 #define atom_init(obj, value) atomic_init(&(obj)->raw, (value))
 #define atom_load(obj, order) atomic_load_explicit(&(obj)->raw, memory_order_##order)
@@ -40,8 +43,8 @@
     atomic_compare_exchange_strong_explicit(&(obj)->raw, (expected), (desired), \
                                             memory_order_##succ, memory_order_##fail)
 #define atom_cas_weak(obj, expected, desired, succ, fail) \
-    atomic_compare_exchange_weak_explicit(&(obj)->raw, (expected), (desired), \
-                                          memory_order_##succ, memory_order_##fail)
+    atomic_compare_exchange_weak_explicit(&(obj)->raw, (expected), (desired), memory_order_##succ, \
+                                          memory_order_##fail)
 #define atom_fetch_add(obj, value, order) \
     atomic_fetch_add_explicit(&(obj)->raw, (value), memory_order_##order)
 #define atom_fetch_sub(obj, value, order) \

@@ -32,7 +32,10 @@ struct free_stack {
     struct free_node *head;
 };
 
-#define FREE_STACK_INITIAL { .head = NULL }
+#define FREE_STACK_INITIAL \
+    { \
+        .head = NULL \
+    }
 
 static inline void free_stack_push(struct free_stack *s, struct free_node *node)
 {
@@ -79,11 +82,15 @@ struct free_node {
 };
 
 struct free_stack {
-    JD_ALIGNED(16) struct ck_stack stack; /* cmpxchg16b faults otherwise, and CK does not ask for it */
+    JD_ALIGNED(16)
+    struct ck_stack stack; /* cmpxchg16b faults otherwise, and CK does not ask for it */
 };
 
 /* The generation is a pointer that CK counts up: not from NULL, which UBSan objects to. */
-#define FREE_STACK_INITIAL { .stack = { .head = NULL, .generation = (char *)1 } }
+#define FREE_STACK_INITIAL \
+    { \
+        .stack = {.head = NULL, .generation = (char *)1 } \
+    }
 
 static inline void free_stack_push(struct free_stack *s, struct free_node *node)
 {

@@ -12,8 +12,9 @@
 void assert_failed(const char *condition, const char *file, int line, const char *function)
 {
     char text[512];
-    int len = snprintf(text, sizeof(text), "jackdaw: internal error: %s is false in %s() at %s:%d\n",
-                       condition, function, file, line);
+    int len =
+        snprintf(text, sizeof(text), "jackdaw: internal error: %s is false in %s() at %s:%d\n",
+                 condition, function, file, line);
 
     if (len > 0)
         (void)!write(STDERR_FILENO, text,

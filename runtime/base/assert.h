@@ -12,8 +12,7 @@
 JD_NORETURN JD_COLD void assert_failed(const char *condition, const char *file, int line,
                                        const char *function);
 
-#define JD_ASSERT(c) \
-    (JD_LIKELY(c) ? (void)0 : assert_failed(#c, __FILE__, __LINE__, __func__))
+#define JD_ASSERT(c) (JD_LIKELY(c) ? (void)0 : assert_failed(#c, __FILE__, __LINE__, __func__))
 
 #ifdef JD_SLOW_ASSERTS
 #define JD_ASSERT_SLOW(c) JD_ASSERT(c)

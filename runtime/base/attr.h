@@ -20,8 +20,7 @@
 #define JD_CACHE_LINE 128
 #define JD_ALIGNED(n) __attribute__((aligned(n)))
 
-#define JD_CONTAINER_OF(ptr, type, member) \
-    ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
+#define JD_CONTAINER_OF(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 #define JD_ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 

@@ -69,7 +69,8 @@ struct fiber *fiber_switch_asm(struct fiber *from, struct fiber *to);
 #ifdef __AVX512F__
 #define FIBER_AVX512_CLOBBERS \
     , "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24", "xmm25", \
-        "xmm26", "xmm27", "xmm28", "xmm29", "xmm30", "xmm31", "k1", "k2", "k3", "k4", "k5", "k6", "k7"
+        "xmm26", "xmm27", "xmm28", "xmm29", "xmm30", "xmm31", "k1", "k2", "k3", "k4", "k5", "k6", \
+        "k7"
 #else
 #define FIBER_AVX512_CLOBBERS
 #endif

@@ -63,8 +63,7 @@ static unsigned quota_v2(char *path, size_t root_len)
         char *slash;
 
         snprintf(file, sizeof(file), "%s/cpu.max", path);
-        if (read_line(file, line, sizeof(line)) &&
-            sscanf(line, "%lld %lld", &quota, &period) == 2)
+        if (read_line(file, line, sizeof(line)) && sscanf(line, "%lld %lld", &quota, &period) == 2)
             cpus = smaller(cpus, quota_cpus(quota, period));
         slash = strrchr(path, '/');
         if (!slash || (size_t)(slash - path) < root_len)

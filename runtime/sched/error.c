@@ -144,10 +144,11 @@ void error_report_slow_step(struct jd_runtime *rt, unsigned worker, int64_t dura
 {
     char message[256];
 
-    snprintf(message, sizeof(message),
-             "a step on worker %u has run for %lld ms without suspending: what waits for this "
-             "worker's callbacks waits with it; move long work to jd_to_thread() or call jd_yield()",
-             worker, (long long)(duration / 1000000));
+    snprintf(
+        message, sizeof(message),
+        "a step on worker %u has run for %lld ms without suspending: what waits for this "
+        "worker's callbacks waits with it; move long work to jd_to_thread() or call jd_yield()",
+        worker, (long long)(duration / 1000000));
     error_report(rt, &(jd_report){ .size = sizeof(jd_report),
                                    .kind = JD_REPORT_SLOW_STEP,
                                    .message = message,
@@ -157,8 +158,8 @@ void error_report_slow_step(struct jd_runtime *rt, unsigned worker, int64_t dura
 JD_NORETURN JD_COLD static void misuse(const char *who, const char *what, const void *site)
 {
     char line[384];
-    int len = snprintf(line, sizeof(line), "jackdaw: %s %s (opened or forked at %p)\n", who, what,
-                       site);
+    int len =
+        snprintf(line, sizeof(line), "jackdaw: %s %s (opened or forked at %p)\n", who, what, site);
 
     if (len > 0)
         (void)!write(STDERR_FILENO, line,

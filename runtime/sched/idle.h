@@ -92,7 +92,7 @@ static inline bool idle_claim_worker(struct idle *idle, unsigned worker)
         return false;
     atom_fetch_add(&idle->searching, 1, seq_cst); /* [IDLE-3] first, as in idle_claim() */
     if (!(atom_fetch_and(&idle->bits[worker / 64], ~mask, acq_rel) & mask)) { /* [IDLE-4] */
-        atom_fetch_sub(&idle->searching, 1, seq_cst); /* [IDLE-3] */
+        atom_fetch_sub(&idle->searching, 1, seq_cst);                         /* [IDLE-3] */
         return false;
     }
     atom_fetch_sub(&idle->parked, 1, seq_cst); /* [IDLE-2] */

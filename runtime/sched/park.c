@@ -48,9 +48,9 @@ static bool spin_for_work(struct worker *w)
 
 static void unpark(struct worker *w, bool was_claimed)
 {
-    atom_store(&w->is_parked, 0, relaxed); /* Relaxed: a hint. */
+    atom_store(&w->is_parked, 0, relaxed);       /* Relaxed: a hint. */
     atom_fetch_add(&w->rt->running, 1, seq_cst); /* [DOG-1] */
-    w->searching = was_claimed; /* the waker counted us (idle.h I2) */
+    w->searching = was_claimed;                  /* the waker counted us (idle.h I2) */
     watchdog_poke(w->rt);
 }
 
@@ -62,22 +62,23 @@ static void park(struct worker *w)
 
     if (!reactor_park_begin(rt->reactor, w->index))
         return;
-    atom_store(&w->is_parked, 1, relaxed);   /* Relaxed: a hint. */
+    atom_store(&w->is_parked, 1, relaxed);    /* Relaxed: a hint. */
     atom_fetch_sub(&rt->running, 1, seq_cst); /* [DOG-1] */
-    watchdog_poke(rt); /* it looks after those who go on running */
+    watchdog_poke(rt);                        /* it looks after those who go on running */
     idle_park_announce(&rt->idle, w->index, w->searching); /* W1 */
     w->searching = false;
     deadline = timer_wheel_next(&w->timers);
     slept_at = clock_now();
     if (JD_UNLIKELY(atom_load(&rt->draining, acquire)) && deadline > slept_at + DRAIN_LOOK_NS)
         deadline = slept_at + DRAIN_LOOK_NS; /* [STOP-1] the end may be missed by a hair (run.c) */
-    found = sched_has_work(w); /* W2 */
+    found = sched_has_work(w);               /* W2 */
     if (found || deadline <= slept_at)
         reactor_park_abort(rt->reactor, w->index);
     else
         (void)reactor_park(rt->reactor, w->index, deadline); /* early returns are legal */
     unpark(w, !idle_park_retract(&rt->idle, w->index));
-    if (found && !w->searching) /* counted again, so that the first find wakes one more (idle.h I3) */
+    if (found &&
+        !w->searching) /* counted again, so that the first find wakes one more (idle.h I3) */
         w->searching = idle_search_begin(&rt->idle, rt->worker_count);
     w->now = clock_now();
     w->spin_pays = w->now - slept_at < 2 * SPIN_NS;

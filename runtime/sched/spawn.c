@@ -62,8 +62,8 @@ static void task_init(struct jd_task *t, struct runtime_stub *stub, jd_fn fn, vo
 
 static struct jd_task *record_take(struct jd_runtime *rt, struct worker *w)
 {
-    struct jd_task *t = w ? slab_take(&rt->depot, &w->slab, rt->stub)
-                          : slab_take_shared(&rt->depot, rt->stub);
+    struct jd_task *t =
+        w ? slab_take(&rt->depot, &w->slab, rt->stub) : slab_take_shared(&rt->depot, rt->stub);
 
     if (t)
         t->id = id_take(rt, w);

@@ -173,7 +173,7 @@ int jd_task_uncancel(jd_task *t)
     if (!t)
         return -EINVAL;
     flags = atom_load(&t->root.flags, relaxed); /* Relaxed: the CAS decides. */
-    do { /* bounded by other cancels */
+    do {                                        /* bounded by other cancels */
         if (flags < SCOPE_REQUEST)
             return 0;
         next = flags - SCOPE_REQUEST;

@@ -99,7 +99,7 @@ static bool doze(struct jd_runtime *rt, uint32_t running)
     atom_store(&rt->watchdog.sleeping, 1, seq_cst);
     if (atom_load(&rt->running, seq_cst) == running && !atom_load(&rt->watchdog.stop, seq_cst))
         (void)futex(&rt->watchdog.sleeping, FUTEX_WAIT, 1, running ? &tick : NULL); /* any return */
-    poked = !atom_exchange(&rt->watchdog.sleeping, 0, seq_cst); /* [DOG-1] */
+    poked = !atom_exchange(&rt->watchdog.sleeping, 0, seq_cst);                     /* [DOG-1] */
     return poked || atom_load(&rt->running, relaxed) != running; /* Relaxed: a heuristic. */
 }
 
@@ -116,7 +116,7 @@ static void *watchdog_main(void *arg)
     struct jd_runtime *rt = arg;
     unsigned quiet = 0;
 
-    while (!atom_load(&rt->watchdog.stop, acquire)) { /* [DOG-2] unbounded: until stopped */
+    while (!atom_load(&rt->watchdog.stop, acquire)) {        /* [DOG-2] unbounded: until stopped */
         uint32_t running = atom_load(&rt->running, relaxed); /* Relaxed: a heuristic. */
 
         tick(rt);

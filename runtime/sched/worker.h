@@ -54,11 +54,11 @@ struct jd_runtime;
 #define SLOW_STEP_DEFAULT JD_MS(100)
 
 enum post_kind {
-    POST_NONE,   /* a native fiber was entered or left: nothing to do */
-    POST_PARK,   /* the task waits: RUNNING -> PARKED, or queue it again */
-    POST_YIELD,  /* the task goes to the end of the queue */
+    POST_NONE,    /* a native fiber was entered or left: nothing to do */
+    POST_PARK,    /* the task waits: RUNNING -> PARKED, or queue it again */
+    POST_YIELD,   /* the task goes to the end of the queue */
     POST_HANDOFF, /* the task is kept in `resume_first` (eager start) */
-    POST_RETIRE, /* the stack that we left is free */
+    POST_RETIRE,  /* the stack that we left is free */
 };
 
 /* jd_loop is the public face of a worker. */
@@ -81,11 +81,11 @@ struct worker {
         struct jd_task *task;
     } post;
     uint32_t budget;
-    uint32_t steps;        /* since the last poll */
+    uint32_t steps; /* since the last poll */
     uint32_t lifo_runs;
     bool searching;
-    bool ticked;           /* has polled since it entered the loop: only then it may stop */
-    int64_t now;           /* read once per turn */
+    bool ticked; /* has polled since it entered the loop: only then it may stop */
+    int64_t now; /* read once per turn */
     int64_t slice_end;
     int64_t last_poll;
     struct rng rng;
@@ -103,13 +103,13 @@ struct worker {
     JD_ALIGNED(JD_CACHE_LINE) JD_ATOMIC(uint64_t) epoch; /* turns; a stale one means user code */
     JD_ATOMIC(uint64_t) spawned;
     JD_ATOMIC(uint64_t) finished;
-    JD_ATOMIC(uint32_t) serving;    /* a thread is inside */
+    JD_ATOMIC(uint32_t) serving; /* a thread is inside */
     JD_ATOMIC(uint32_t) is_parked;
     JD_ATOMIC(const char *) step_name;
 
     /* Written by others. */
     JD_ALIGNED(JD_CACHE_LINE) JD_ATOMIC(uint32_t) preempt; /* the slice is used up */
-    JD_ATOMIC(uint32_t) stale;      /* the watchdog says: others may help */
+    JD_ATOMIC(uint32_t) stale;                             /* the watchdog says: others may help */
     JD_ATOMIC(struct jd_task *) lifo;
     struct inbox inbox;
     struct fifo ready;
@@ -138,7 +138,7 @@ struct jd_runtime {
     struct runtime_stub *stub;
     struct worker *workers;
     unsigned worker_count;
-    uint32_t flags;            /* JD_DEBUG ... */
+    uint32_t flags; /* JD_DEBUG ... */
     int64_t shutdown_timeout;
     size_t stack_bytes;
     char name[16];
@@ -153,18 +153,18 @@ struct jd_runtime {
     struct idle idle;
     JD_ATOMIC(uint64_t) next_id_block;
 
-    JD_ATOMIC(uint32_t) state;        /* enum runtime_state */
-    JD_ATOMIC(uint32_t) stop;         /* enum runtime_stop: workers leave their loops */
+    JD_ATOMIC(uint32_t) state; /* enum runtime_state */
+    JD_ATOMIC(uint32_t) stop;  /* enum runtime_stop: workers leave their loops */
     JD_ATOMIC(uint32_t) refuse_spawns;
-    JD_ATOMIC(uint32_t) foreign;      /* threads that are inside task_ready() from outside */
+    JD_ATOMIC(uint32_t) foreign; /* threads that are inside task_ready() from outside */
     JD_ATOMIC(uint64_t) foreign_spawned;
     JD_ATOMIC(uint64_t) foreign_finished;
-    JD_ATOMIC(uint32_t) running;      /* workers that serve and are not parked: a hint */
+    JD_ATOMIC(uint32_t) running; /* workers that serve and are not parked: a hint */
 
-    JD_ATOMIC(uint32_t) draining;     /* the end: leave when no task is left */
-    JD_ATOMIC(uint32_t) signalled;    /* a handled signal arrived: worker 0 cancels `main_task` */
-    struct jd_task *main_task;        /* of jd_run(), constant while it runs */
-    struct jd_future *until;          /* of the run in progress, by the thread of worker 0 */
+    JD_ATOMIC(uint32_t) draining;  /* the end: leave when no task is left */
+    JD_ATOMIC(uint32_t) signalled; /* a handled signal arrived: worker 0 cancels `main_task` */
+    struct jd_task *main_task;     /* of jd_run(), constant while it runs */
+    struct jd_future *until;       /* of the run in progress, by the thread of worker 0 */
 
     /* Threads of workers 1.. (jd_runtime_start: of all); guarded by run_lock. */
     pthread_mutex_t run_lock;
@@ -173,12 +173,12 @@ struct jd_runtime {
         pthread_t thread;
         struct jd_runtime *rt; /* NULL: not created */
         unsigned index;
-    } *threads; /* by worker */
-    unsigned thread_count;  /* created */
-    unsigned inside;        /* serving a worker */
-    uint64_t run_number;    /* each number is served once by each thread */
-    bool started;           /* jd_runtime_start(): worker 0 has a thread, too */
-    bool quit;              /* threads end */
+    } * threads;           /* by worker */
+    unsigned thread_count; /* created */
+    unsigned inside;       /* serving a worker */
+    uint64_t run_number;   /* each number is served once by each thread */
+    bool started;          /* jd_runtime_start(): worker 0 has a thread, too */
+    bool quit;             /* threads end */
 
     struct {
         pthread_t thread;
@@ -188,13 +188,13 @@ struct jd_runtime {
         bool pending_wake;
     } watchdog;
 
-    JD_ATOMIC(int64_t) slow_step;     /* ns; 0 = off */
+    JD_ATOMIC(int64_t) slow_step; /* ns; 0 = off */
     struct spin handler_lock;
-    jd_error_fn error_fn;             /* guarded by handler_lock */
+    jd_error_fn error_fn; /* guarded by handler_lock */
     void *error_arg;
-    bool overflow_reports;            /* we installed the handler */
-    bool has_quota;                   /* the cgroup gives less than the workers could use */
-    struct jd_runtime *next_runtime;  /* list for fork(), guarded by its lock */
+    bool overflow_reports;           /* we installed the handler */
+    bool has_quota;                  /* the cgroup gives less than the workers could use */
+    struct jd_runtime *next_runtime; /* list for fork(), guarded by its lock */
 };
 
 /* current.c: noinline with a compiler barrier; NULL on threads that are no workers. */
@@ -226,11 +226,11 @@ JD_NORETURN void sched_switch_to_class(struct worker *w, struct jd_task *t);
 JD_NORETURN void sched_leave_class(struct worker *w);
 
 /* ready.c */
-void sched_push(struct worker *w, struct jd_task *t);        /* at the end of w's queue */
-void sched_push_quiet(struct worker *w, struct jd_task *t);  /* without looking for sleepers */
-void sched_push_fresh(struct worker *w, struct jd_task *t);  /* a task that was never run */
+void sched_push(struct worker *w, struct jd_task *t);       /* at the end of w's queue */
+void sched_push_quiet(struct worker *w, struct jd_task *t); /* without looking for sleepers */
+void sched_push_fresh(struct worker *w, struct jd_task *t); /* a task that was never run */
 void sched_wake_workers(struct jd_runtime *rt, unsigned items);
-void sched_post(struct worker *w, struct loop_item *item);   /* to w's loop, from anywhere */
+void sched_post(struct worker *w, struct loop_item *item); /* to w's loop, from anywhere */
 void sched_wake_worker(struct worker *w);
 
 /* find.c */

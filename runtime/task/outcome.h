@@ -51,7 +51,7 @@ static inline uintptr_t outcome_lock(struct outcome *o)
         if (word & OUTCOME_LOCKED) {
             spin_hint();
             word = atom_load(&o->word, relaxed);
-        /* [OUT-2] Acquire, pairs with the release in outcome_unlock(): sees the list. */
+            /* [OUT-2] Acquire, pairs with the release in outcome_unlock(): sees the list. */
         } else if (atom_cas_weak(&o->word, &word, word | OUTCOME_LOCKED, acquire, relaxed)) {
             return word;
         }

@@ -37,8 +37,8 @@ enum scope_flag {
     SCOPE_EXPIRED = 1u << 1,   /* by its deadline */
     SCOPE_SHIELD = 1u << 2,    /* cancels of outer scopes stop here */
     SCOPE_LINKED = 1u << 3,
-    SCOPE_TIMED = 1u << 4,     /* a struct timed_scope with a deadline */
-    SCOPE_CAUGHT = 1u << 5,    /* it ended something: an S call failed because of it */
+    SCOPE_TIMED = 1u << 4,  /* a struct timed_scope with a deadline */
+    SCOPE_CAUGHT = 1u << 5, /* it ended something: an S call failed because of it */
     SCOPE_OPEN = 1u << 6,
 };
 #define SCOPE_DEAD (SCOPE_CANCELLED | SCOPE_EXPIRED)
@@ -47,10 +47,10 @@ enum scope_flag {
 #define SCOPE_REQUEST (UINT32_C(1) << 16)
 
 struct scope {
-    struct scope *parent;       /* constant while open; NULL: the root of a spawned task */
-    struct jd_task *owner;      /* constant */
-    struct scope *first_child;  /* guarded by lock */
-    struct scope *next, *prev;  /* siblings, guarded by parent->lock */
+    struct scope *parent;      /* constant while open; NULL: the root of a spawned task */
+    struct jd_task *owner;     /* constant */
+    struct scope *first_child; /* guarded by lock */
+    struct scope *next, *prev; /* siblings, guarded by parent->lock */
     struct spin lock;
     JD_ATOMIC(uint32_t) flags;
 };
@@ -59,9 +59,9 @@ struct scope {
 struct timed_scope {
     struct scope scope;
     JD_ATOMIC(int64_t) deadline; /* written by the owner, read by members */
-    struct timer timer;         /* armed when linked */
-    JD_ATOMIC(uint32_t) busy;   /* cancels in progress: close waits for 0 */
-    const void *site;           /* who opened it */
+    struct timer timer;          /* armed when linked */
+    JD_ATOMIC(uint32_t) busy;    /* cancels in progress: close waits for 0 */
+    const void *site;            /* who opened it */
 };
 _Static_assert(sizeof(struct timed_scope) <= sizeof(jd_scope), "a jd_scope holds a timed_scope");
 

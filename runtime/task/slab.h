@@ -42,7 +42,8 @@ struct slab_chunk;
 
 void slab_depot_init(struct slab_depot *d);
 /* A free record, or NULL: out of memory. Its word counts on from its former life. */
-struct jd_task *slab_take(struct slab_depot *d, struct slab_cache *cache, struct runtime_stub *stub);
+struct jd_task *slab_take(struct slab_depot *d, struct slab_cache *cache,
+                          struct runtime_stub *stub);
 void slab_put(struct slab_depot *d, struct slab_cache *cache, struct jd_task *t);
 /* For threads that are no workers. */
 struct jd_task *slab_take_shared(struct slab_depot *d, struct runtime_stub *stub);

@@ -20,8 +20,8 @@ struct slab_chunk;
 struct runtime_stub {
     JD_ATOMIC(uint32_t) refs;
     struct spin lock;
-    struct jd_runtime *rt;      /* guarded by lock for strangers; workers read it freely */
-    struct slab_chunk *chunks;  /* task records; guarded by chunk_lock */
+    struct jd_runtime *rt;     /* guarded by lock for strangers; workers read it freely */
+    struct slab_chunk *chunks; /* task records; guarded by chunk_lock */
     struct spin chunk_lock;
 };
 

@@ -33,19 +33,19 @@ struct fork;
 
 enum future_flag {
     FUTURE_IS_TASK = 1u << 0,
-    FUTURE_LOOKED_AT = 1u << 1,      /* its failure is somebody's business */
+    FUTURE_LOOKED_AT = 1u << 1, /* its failure is somebody's business */
     FUTURE_CANCEL_REQUESTED = 1u << 2,
-    FUTURE_CANCELLED = 1u << 3,      /* ended because of it; written before DONE */
-    FUTURE_REPORTED = 1u << 4,       /* the error handler has had it */
+    FUTURE_CANCELLED = 1u << 3, /* ended because of it; written before DONE */
+    FUTURE_REPORTED = 1u << 4,  /* the error handler has had it */
 };
 
 struct jd_future {
     struct outcome outcome;
     JD_ATOMIC(uint32_t) refs;
     JD_ATOMIC(uint32_t) flags;
-    jd_result result;                 /* written before DONE, constant after */
-    JD_ATOMIC(const char *) reason;   /* of the first cancel; a literal */
-    struct runtime_stub *stub;        /* constant */
+    jd_result result;               /* written before DONE, constant after */
+    JD_ATOMIC(const char *) reason; /* of the first cancel; a literal */
+    struct runtime_stub *stub;      /* constant */
 };
 
 enum task_flag {
@@ -61,18 +61,18 @@ enum task_flag {
 struct jd_task {
     struct jd_future future;
     struct wait_target target;
-    struct loop_item link;   /* in an inbox, an injector, a loop queue or a chain of woken tasks */
-    struct fiber *fiber;     /* where it stands while suspended */
+    struct loop_item link; /* in an inbox, an injector, a loop queue or a chain of woken tasks */
+    struct fiber *fiber;   /* where it stands while suspended */
     jd_fn fn;
     void *arg;
-    struct scope *scope;     /* innermost open scope of the runner */
-    struct scope root;       /* outermost */
-    JD_ATOMIC(char *) name;  /* TASK_NAME_BYTES on the heap; NULL = made up when asked for */
-    uint64_t id;             /* 0 = the record is free */
-    struct group *group;     /* whose member it is */
-    uint16_t worker;         /* pinned to */
-    uint16_t flags;          /* enum task_flag, constant after spawn */
-    uint32_t stack_class;    /* log2 of the stack's bytes; 0 = the runtime's default */
+    struct scope *scope;    /* innermost open scope of the runner */
+    struct scope root;      /* outermost */
+    JD_ATOMIC(char *) name; /* TASK_NAME_BYTES on the heap; NULL = made up when asked for */
+    uint64_t id;            /* 0 = the record is free */
+    struct group *group;    /* whose member it is */
+    uint16_t worker;        /* pinned to */
+    uint16_t flags;         /* enum task_flag, constant after spawn */
+    uint32_t stack_class;   /* log2 of the stack's bytes; 0 = the runtime's default */
 };
 
 /* Three cache lines: a million tasks in a queue cost 192 MB (ADR 0003). */
@@ -133,8 +133,8 @@ void wake_batch_flush(struct wake_batch *batch);
 /*
  * What higher layers give to this one: the only upward edges, resolved at link time.
  */
-void task_ready(struct jd_task *t);              /* sched/ready.c: queue a task that is READY */
-void task_free(struct jd_task *t);               /* sched/spawn.c: the last reference is gone */
+void task_ready(struct jd_task *t); /* sched/ready.c: queue a task that is READY */
+void task_free(struct jd_task *t);  /* sched/spawn.c: the last reference is gone */
 /* sched/done_callback.c: a NODE_CALLBACK to its loop; false: the runtime is gone, drop it. */
 bool future_post_callback(struct waiter *node);
 void future_drop_callback(struct waiter *node);

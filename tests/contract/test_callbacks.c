@@ -335,8 +335,9 @@ static jd_result a12_main(void *arg)
     (void)arg;
     for (unsigned long round = jd_test_rounds(40); round > 0; round--) {
         for (unsigned i = 0; i < TIMERS; i++)
-            cr_assert_eq(jd_call_later(jd_loop_current(), JD_SEC(1 + i % 3600), count, &ran,
-                                       &handles[i]), 0);
+            cr_assert_eq(
+                jd_call_later(jd_loop_current(), JD_SEC(1 + i % 3600), count, &ran, &handles[i]),
+                0);
         for (unsigned i = 0; i < TIMERS; i++) {
             cr_assert_eq(jd_handle_cancel(handles[(i * 7919) % TIMERS]), 1);
             jd_handle_unref(handles[(i * 7919) % TIMERS]);
@@ -443,7 +444,8 @@ Test(callbacks, a4_a_cancel_that_races_with_the_loop_prevents_it_or_not_but_neve
         for (unsigned i = 0; i < 100; i++)
             cr_assert_eq(i % 2 ? jd_call_soon(jd_runtime_loop(rt, 0), count, &ran[i], &handles[i])
                                : jd_call_later(jd_runtime_loop(rt, 0), JD_US(i), count, &ran[i],
-                                               &handles[i]), 0);
+                                               &handles[i]),
+                         0);
         crew_start(&crew, 2, race_cancel, handles);
         crew_join(&crew);
         for (unsigned i = 0; i < 100; i++) {

@@ -81,8 +81,9 @@ static jd_result grow(void *arg);
 static jd_task *spawn_child(struct node *child, struct rng *rng)
 {
     jd_task_options opt = JD_TASK_OPTIONS_INIT;
-    static const unsigned flags[] = { 0, 0, 0, 0, JD_TASK_PINNED, JD_TASK_EAGER,
-                                      JD_TASK_PINNED | JD_TASK_EAGER, 0 };
+    static const unsigned flags[] = {
+        0, 0, 0, 0, JD_TASK_PINNED, JD_TASK_EAGER, JD_TASK_PINNED | JD_TASK_EAGER, 0
+    };
 
     opt.flags = flags[rng_below(rng, 8)];
     return jd_spawn_with(grow, child, &opt);

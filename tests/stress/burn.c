@@ -39,8 +39,8 @@ struct scene;
 struct scenario {
     const char *name;
     bool tcp;
-    bool settle;       /* the victim waits for some milliseconds before the burn */
-    bool in_syscall;   /* the burner blocks in the kernel instead of computing */
+    bool settle;     /* the victim waits for some milliseconds before the burn */
+    bool in_syscall; /* the burner blocks in the kernel instead of computing */
     jd_fn victim;
     void (*before)(struct scene *s); /* last act of the burner */
     void (*after)(struct scene *s);  /* first act of the burner when it is over */
