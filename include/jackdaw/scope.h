@@ -104,6 +104,7 @@ JD_API void jd_scope_cancel(jd_scope *s);
  *
  * @retval 0           Moved.
  * @retval -ETIMEDOUT  The deadline had passed already and its effect stays.
+ * @retval -ECANCELED  It was cancelled already and its effect stays.
  * @retval -EINVAL     NULL or not open.
  * @retval -EPERM      Opened outside a task, or not the caller's.
  *

@@ -16,7 +16,8 @@ jd_runtime *jd_runtime_current(void)
 
 int jd_runtime_is_running(const jd_runtime *rt)
 {
-    return rt && atom_load(&rt->state, acquire) == RUNTIME_RUNNING; /* [STATE-1] */
+    return rt && atom_load(&rt->state, acquire) == RUNTIME_RUNNING && /* [STATE-1] */
+           !atom_load(&rt->stop, acquire);                            /* [STOP-1] */
 }
 
 unsigned jd_worker_count(const jd_runtime *rt)

@@ -113,16 +113,45 @@ static void pin_to_cpu(const struct worker *w)
     }
 }
 
+/*
+ * A write to a pipe without a reader raises SIGPIPE in the thread that submits it, on whatever
+ * worker the task is by then: while a thread serves, the signal stays blocked and the write answers
+ * -EPIPE. (Sends to sockets use MSG_NOSIGNAL.)
+ */
+static void sigpipe_block(sigset_t *ret_former)
+{
+    sigset_t pipe;
+
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe, ret_former);
+}
+
+static void sigpipe_restore(const sigset_t *former)
+{
+    const struct timespec at_once = { 0, 0 };
+    sigset_t pipe;
+
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    if (!sigismember(former, SIGPIPE))
+        (void)sigtimedwait(&pipe, NULL, &at_once); /* takes ours, if any */
+    pthread_sigmask(SIG_SETMASK, former, NULL);
+}
+
 /* The calling thread serves this worker until the runtime stops. */
 static int worker_serve(struct worker *w)
 {
     struct jd_runtime *rt = w->rt;
     int err = overflow_thread_enter(&w->overflow);
+    sigset_t former;
 
     if (err)
         return err;
+    sigpipe_block(&former);
     err = reactor_thread_enter(rt->reactor, w->index);
     if (err) {
+        sigpipe_restore(&former);
         overflow_thread_leave(&w->overflow);
         return err;
     }
@@ -136,6 +165,7 @@ static int worker_serve(struct worker *w)
     atom_store(&w->serving, 0, relaxed);
     worker_set_current(NULL);
     reactor_thread_leave(rt->reactor, w->index);
+    sigpipe_restore(&former);
     overflow_thread_leave(&w->overflow);
     return 0;
 }

@@ -8,6 +8,7 @@
 #include "reactor/fd_table.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <sys/stat.h>
 
@@ -139,4 +140,11 @@ int fd_classify(int fd)
     if (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode) || S_ISDIR(st.st_mode))
         return FD_CLASS_FILE;
     return FD_CLASS_STREAM;
+}
+
+bool fd_allows(int fd, bool write)
+{
+    int flags = fcntl(fd, F_GETFL), mode = flags & O_ACCMODE;
+
+    return flags < 0 || mode == O_RDWR || mode == (write ? O_WRONLY : O_RDONLY);
 }

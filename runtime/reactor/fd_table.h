@@ -75,5 +75,7 @@ void fd_slot_reopen(struct fd_slot *slot);
 
 /* Asks the kernel what kind of file this is; negative errno. */
 int fd_classify(int fd);
+/* Is it open for this direction? The wrong end of a pipe never becomes ready. True when unknown. */
+bool fd_allows(int fd, bool write);
 
 #endif /* REACTOR_FD_TABLE_H */

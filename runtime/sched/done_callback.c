@@ -130,6 +130,8 @@ int jd_future_add_done_callback(jd_future *f, jd_done_fn cb, void *arg)
 
     if (!f || !cb)
         return -EINVAL;
+    if (!w && !jd_future_runtime(f))
+        return -ESHUTDOWN;
     c = mem_alloc(sizeof(*c));
     if (!c)
         return -ENOMEM;

@@ -6,8 +6,9 @@
  * from there on). N is counted in a first run without faults. The program joins what it got and
  * checks that everything it got was also run; a leak is the sanitizer's to find.
  *
- * Rule: jd_run() answers the program's own verdict, or -ENOMEM when the runtime could not even be
- * made. Every other answer is a failure, a hang (timeout) included.
+ * Rule: jd_run() answers the program's own verdict, or -ENOMEM when the runtime could not be made or
+ * the run could not begin; in that case main is entered all the same, and cancelled sooner or later.
+ * Every other answer is a failure, a hang (timeout) included.
  */
 #include <errno.h>
 #include <signal.h>
@@ -54,6 +55,20 @@ static bool given(bool success)
     return success;
 }
 
+static bool ok_or_cancelled(int err)
+{
+    return err == 0 || err == -ECANCELED;
+}
+
+static void wait_for_all(void)
+{
+    int err = 0;
+
+    while (err == 0 && books.ran < books.given)
+        err = jd_sleep(JD_US(50));
+    cr_assert(ok_or_cancelled(err), "%d", err);
+}
+
 /* --- The programs ----------------------------------------------------------------------------- */
 
 #define CROWD 150 /* more than the caches of stacks and records hold at first */
@@ -81,8 +96,7 @@ static jd_result spawn_program(void *arg)
     for (int i = 0; i < CROWD; i++)
         if (tasks[i])
             cr_assert_eq(jd_join(tasks[i]).error, 0);
-    while (books.ran < books.given)
-        cr_assert_eq(jd_sleep(JD_US(50)), 0);
+    wait_for_all();
     return verdict();
 }
 
@@ -111,6 +125,7 @@ static jd_result set_future(void *arg)
 static void one_future(void)
 {
     jd_future *f = NULL;
+    jd_result r;
     int err = jd_future_new(NULL, &f);
 
     cr_assert(err == 0 || err == -ENOMEM, "%d", err);
@@ -124,7 +139,8 @@ static void one_future(void)
         cr_assert_eq(jd_future_set(f, jd_ok_num(1)), 0);
         jd_future_unref(f);
     }
-    cr_assert_eq(jd_await(f).num, 1);
+    r = jd_await(f);
+    cr_assert(r.error == -ECANCELED || r.num == 1, "%d", r.error);
     jd_future_unref(f);
 }
 
@@ -133,8 +149,7 @@ static jd_result future_program(void *arg)
     (void)arg;
     for (int i = 0; i < 12; i++)
         one_future();
-    while (books.ran < books.given)
-        cr_assert_eq(jd_sleep(JD_US(50)), 0);
+    wait_for_all();
     return verdict();
 }
 
@@ -160,8 +175,7 @@ static jd_result callback_program(void *arg)
             jd_handle_unref(handle);
         }
     }
-    while (books.ran < books.given)
-        cr_assert_eq(jd_sleep(JD_US(50)), 0);
+    wait_for_all();
     return verdict();
 }
 
@@ -177,7 +191,7 @@ static jd_result group_program(void *arg)
         cr_assert(err == 0 || err == -ENOMEM, "%d", err);
         (void)given(err == 0);
     }
-    cr_assert_eq(jd_group_close(&g), 0);
+    cr_assert(ok_or_cancelled(jd_group_close(&g)));
     return verdict();
 }
 
@@ -191,16 +205,18 @@ static int next_item(void *ctx, void **ret_item)
 
 static jd_result call_item(void *item, void *ctx)
 {
+    int err = jd_sleep(JD_US(10));
+
     (void)item;
     (void)ctx;
-    return jd_sleep(JD_US(10)) == 0 ? jd_ok(NULL) : jd_err(-EIO);
+    return err ? jd_err(err) : jd_ok(NULL);
 }
 
 static int take_result(void *item, jd_result r, void *ctx)
 {
     (void)item;
     (void)ctx;
-    cr_assert(r.error == 0 || r.error == -ENOMEM, "%d", r.error);
+    cr_assert(ok_or_cancelled(r.error) || r.error == -ENOMEM, "%d", r.error);
     (void)given(true);
     count_callback(NULL);
     return 0;
@@ -213,12 +229,10 @@ static jd_result batch_program(void *arg)
 
     (void)arg;
     opt.limit = 4;
-    opt.attempts = 2;
-    opt.backoff = JD_US(10);
     opt.errors_max = JD_ALL;
     opt.ctx = &left;
     err = jd_batch_run(next_item, call_item, take_result, &opt, NULL);
-    cr_assert(err == 0 || err == -ENOMEM, "%d", err);
+    cr_assert(ok_or_cancelled(err) || err == -ENOMEM, "%d", err);
     return verdict();
 }
 
@@ -241,7 +255,7 @@ static void one_exchange(void)
     if (given(t != NULL)) {
         ssize_t n = jd_send(ends[1], "x", 1, 0);
 
-        cr_assert(n == 1 || n == -ENOMEM, "%zd", n);
+        cr_assert(n == 1 || n == -ENOMEM || n == -ECANCELED, "%zd", n);
         if (n != 1)
             (void)jd_task_cancel(t, "nothing comes"); /* -EALREADY: it failed, too */
         cr_assert_eq(jd_join(t).error, 0);

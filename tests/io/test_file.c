@@ -6,7 +6,6 @@
 
 #include <limits.h>
 #include <poll.h>
-#include <signal.h>
 
 struct pipe_reader {
     int fd;
@@ -77,7 +76,6 @@ static jd_result count_body(void *arg)
 
 Test(file, write_all_count_tells_how_far_it_got)
 {
-    signal(SIGPIPE, SIG_IGN); /* pipes raise it: only sockets can be told not to */
     on_each_port(count_body);
 }
 
@@ -208,4 +206,26 @@ static jd_result foreign_close_body(void *arg)
 Test(file, a_number_closed_behind_the_runtime_s_back_may_be_another_kind_of_file)
 {
     on_each_port(foreign_close_body);
+}
+
+/* The wrong end of a pipe never becomes ready: waiting for it would hang. A pipe without a reader
+ * answers by an error, not by a signal that kills the process. */
+static jd_result wrong_ends(void *arg)
+{
+    int ends[2];
+    char byte = 'x';
+
+    (void)arg;
+    cr_assert_eq(pipe(ends), 0);
+    cr_assert_eq(jd_read(ends[1], &byte, 1), -EBADF);
+    cr_assert_eq(jd_write(ends[0], &byte, 1), -EBADF);
+    cr_assert_eq(jd_close(ends[0]), 0);
+    cr_assert_eq(jd_write(ends[1], &byte, 1), -EPIPE);
+    cr_assert_eq(jd_close(ends[1]), 0);
+    return jd_ok(NULL);
+}
+
+Test(file, the_wrong_end_of_a_pipe_is_refused_and_a_broken_pipe_is_an_error)
+{
+    on_each_port(wrong_ends);
 }
