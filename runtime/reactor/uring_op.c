@@ -41,8 +41,8 @@ void uring_op_start(struct op *op)
 {
     bool write = op->kind == OP_WRITE || op->kind == OP_WRITEV;
     /* The wrong end of a pipe goes directly: the kernel answers -EBADF where a poll would hang. */
-    bool wait_first = is_transfer(op->kind) && class_of(op) == FD_CLASS_STREAM &&
-                      fd_allows(op->fd, write);
+    bool wait_first =
+        is_transfer(op->kind) && class_of(op) == FD_CLASS_STREAM && fd_allows(op->fd, write);
 
     op->stage = wait_first ? URING_READY : URING_DIRECT;
 }
