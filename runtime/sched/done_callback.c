@@ -120,6 +120,14 @@ void done_callback_drop(struct loop_item *item)
     done_callback_free(c);
 }
 
+static bool runtime_is_gone(struct runtime_stub *stub)
+{
+    spin_lock(&stub->lock);
+    bool gone = stub->rt == NULL;
+    spin_unlock(&stub->lock);
+    return gone;
+}
+
 int jd_future_add_done_callback(jd_future *f, jd_done_fn cb, void *arg)
 {
     struct worker *w = worker_current();
@@ -130,7 +138,7 @@ int jd_future_add_done_callback(jd_future *f, jd_done_fn cb, void *arg)
 
     if (!f || !cb)
         return -EINVAL;
-    if (!w && !jd_future_runtime(f))
+    if (!w && runtime_is_gone(f->stub))
         return -ESHUTDOWN;
     c = mem_alloc(sizeof(*c));
     if (!c)

@@ -377,8 +377,8 @@ Test(faults, stack_fork, .timeout = 60)
 
 Test(faults, interrupted_waits, .timeout = 60)
 {
-    for (int reactor = JD_REACTOR_URING; reactor <= JD_REACTOR_EPOLL; reactor++) {
-        jd_result r = run_with_fault(io_program, (unsigned)reactor, FAULT_EINTR, 0, 50);
+    for (unsigned reactor = JD_REACTOR_URING; reactor <= JD_REACTOR_EPOLL; reactor++) {
+        jd_result r = run_with_fault(io_program, reactor, FAULT_EINTR, 0, 50);
 
         cr_assert(r.error == -ENOSYS || r.error == -EPERM || r.num == 1, "%d", r.error);
     }
