@@ -37,8 +37,8 @@ static __attribute__((noinline)) jd_result fib_plain(void *arg)
 
     if (n < 2)
         return (jd_result){ 0, { .num = n } };
-    return (jd_result){ 0, { .num = fib_plain((void *)(n - 1)).num +
-                                    fib_plain((void *)(n - 2)).num } };
+    return (
+        jd_result){ 0, { .num = fib_plain((void *)(n - 1)).num + fib_plain((void *)(n - 2)).num } };
 }
 
 /* Forks in fib(n): each call with n >= 2 makes one. */

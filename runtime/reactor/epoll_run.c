@@ -262,6 +262,10 @@ bool epoll_run_ask(struct op *op, uint8_t why)
     if (op->state != EPOLL_WAITING)
         return false;
     op->state = EPOLL_ENDED;
+    /* Nobody waits any more: from here on the user may close the number, and the kernel forgets
+     * what is armed without telling. So do we; the next op arms anew. */
+    if (wanted_by_all(op->slot) == 0)
+        op->slot->epoll_armed = 0;
     return true;
 }
 

@@ -229,7 +229,7 @@ static void burn(bool in_syscall)
 {
     int64_t end = jd_now() + BURN_NS;
 
-    if (in_syscall)
+    if (in_syscall) /* tidy: allow nanosleep a worker that blocks is the point */
         (void)nanosleep(&(struct timespec){ .tv_nsec = BURN_NS }, NULL);
     while (jd_now() < end) { /* bounded by BURN_NS; jd_now() is no suspending call */
     }
@@ -302,6 +302,7 @@ static void wait_until(int64_t when)
 {
     struct timespec ts = { .tv_sec = when / 1000000000, .tv_nsec = when % 1000000000 };
 
+    /* tidy: allow clock_nanosleep the time of the stimulus within the burn, no synchronisation */
     while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, NULL) == EINTR) { /* retry */
     }
 }

@@ -128,6 +128,7 @@ static void nap(int64_t ns)
 {
     struct timespec ts = { .tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000 };
 
+    /* tidy: allow nanosleep the quiet time is what is measured */
     while (nanosleep(&ts, &ts) != 0 && errno == EINTR) { /* the rest of it */
     }
 }
