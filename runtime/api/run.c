@@ -238,7 +238,7 @@ static int threads_start(struct jd_runtime *rt, unsigned first)
     return 0;
 }
 
-static int run_begin(struct jd_runtime *rt, bool all_on_threads)
+static int run_begin(struct jd_runtime *rt, bool all_on_threads, jd_future *until)
 {
     int err = 0;
 
@@ -254,6 +254,7 @@ static int run_begin(struct jd_runtime *rt, bool all_on_threads)
         err = threads_start(rt, all_on_threads ? 0 : 1);
     if (!err) {
         rt->started = all_on_threads;
+        rt->until = until;
         rt->inside = rt->thread_count;
         rt->run_number++;
         atom_store(&rt->state, RUNTIME_RUNNING, release); /* [STATE-1] */
@@ -298,17 +299,17 @@ int runtime_run(struct jd_runtime *rt, jd_future *until)
     if (worker_current())
         return -EBUSY;
     end_stopped_run(rt);
-    err = run_begin(rt, false);
+    /* Before any thread may start the task: a run that cannot begin must not have run it. */
+    err = until ? jd_future_add_done_callback(until, stop_run, rt) : 0;
     if (err)
         return err;
-    rt->until = until;
-    err = until ? jd_future_add_done_callback(until, stop_run, rt) : 0;
-    if (!err)
+    err = run_begin(rt, false, until);
+    if (!err) {
         err = worker_serve(&rt->workers[0]);
+        run_end(rt);
+    }
     if (until)
         (void)jd_future_remove_done_callback(until, stop_run, rt); /* 0: it is scheduled */
-    rt->until = NULL;
-    run_end(rt);
     return err;
 }
 
@@ -331,7 +332,7 @@ int jd_runtime_start(jd_runtime *rt)
     if (worker_current())
         return -EBUSY;
     end_stopped_run(rt);
-    return run_begin(rt, true);
+    return run_begin(rt, true, NULL);
 }
 
 int jd_run_forever(jd_runtime *rt)
@@ -366,9 +367,11 @@ jd_result jd_runtime_call(jd_runtime *rt, jd_fn fn, void *arg)
     err = sched_spawn(rt, fn, arg, NULL, NULL, NULL, &t);
     if (err)
         return jd_err(err);
-    result = jd_await_task(t);
+    /* Out of memory for the wait: fn may use the caller's arg, so we cannot leave; try again. */
+    while ((err = jd_await_outcome_task(t, &result)) == -ENOMEM) /* bounded by the task */
+        sched_yield();
     jd_task_unref(t);
-    return result;
+    return err ? jd_err(err) : result;
 }
 
 int jd_runtime_spawn_task(jd_runtime *rt, jd_fn fn, void *arg, const jd_task_options *opt,

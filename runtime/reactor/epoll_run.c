@@ -323,9 +323,11 @@ int epoll_run_event(struct reactor *r, unsigned index, uint64_t tag, uint32_t ev
     if (fd_table_slot(&r->fds, fd, &slot) < 0)
         return 0;
     spin_lock(&slot->lock);
-    if (slot->generation == (uint32_t)(tag >> 32) && slot->epoll_port == (int)index &&
-        slot->state != FD_RELEASING) { /* else: an event of an earlier life of the number */
-        slot->epoll_armed = 0;         /* EPOLLONESHOT */
+    /* Else: an event of an earlier life of the number. RELEASING first: then the rest of the slot is
+     * the closer's, who writes it without the lock. */
+    if (slot->state != FD_RELEASING && slot->generation == (uint32_t)(tag >> 32) &&
+        slot->epoll_port == (int)index) {
+        slot->epoll_armed = 0; /* EPOLLONESHOT */
         end_ready_polls(slot, events, &ended);
         for (unsigned d = 0; d < FD_ANY; d++)
             ready[d] = take_ready(slot, d, events);
