@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "api/lifecycle.h"
+#include "sched/callback.h"
 #include "sched/spawn.h"
 #include "sched/wait.h"
 
@@ -23,14 +24,18 @@ static jd_result run_main(struct jd_runtime *rt, jd_fn fn, void *arg)
     bool interrupted;
     int err;
 
+    struct done_callback *stopper = done_callback_new();
+
     opt.name = "main";
-    err = signals_take(rt); /* first: once spawned, main would be entered */
+    err = stopper ? signals_take(rt) : -ENOMEM; /* first: once spawned, main would be entered */
     if (!err)
         err = sched_spawn(rt, fn, arg, &opt, NULL, NULL, &main_task);
-    if (err)
+    if (err) {
+        done_callback_unused(stopper);
         return jd_err(err);
+    }
     rt->main_task = main_task;
-    result = jd_run_until_complete(rt, &main_task->future);
+    result = runtime_run_for(rt, &main_task->future, stopper);
     interrupted = signals_seen(rt) && jd_future_cancelled(&main_task->future);
     return interrupted ? jd_err(-EINTR) : result;
 }

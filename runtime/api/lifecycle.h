@@ -7,8 +7,13 @@
  */
 #include "sched/worker.h"
 
+struct done_callback;
+
 /* run.c: the calling thread serves worker 0 until the runtime stops. 0, -EBUSY, -ESHUTDOWN, ... */
-int runtime_run(struct jd_runtime *rt, jd_future *until); /* until: NULL = jd_stop() */
+/* until: its end stops the run, through `stopper`, which is consumed; both NULL = jd_stop(). */
+int runtime_run(struct jd_runtime *rt, jd_future *until, struct done_callback *stopper);
+/* Runs until fut is done; `stopper` as above. */
+jd_result runtime_run_for(struct jd_runtime *rt, jd_future *fut, struct done_callback *stopper);
 void runtime_stop_now(struct jd_runtime *rt);
 void runtime_join_threads(struct jd_runtime *rt);
 

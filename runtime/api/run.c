@@ -17,6 +17,7 @@
 
 #include "api/lifecycle.h"
 #include "base/alloc.h"
+#include "sched/callback.h"
 #include "sched/error.h"
 #include "sched/spawn.h"
 #include "sched/wait.h"
@@ -213,29 +214,45 @@ static void *thread_main(void *arg)
     return NULL;
 }
 
-/* run_lock held. Makes the missing threads for workers [first, count). */
+static void report_missing(struct jd_runtime *rt, const char *what, int err)
+{
+    char message[128];
+
+    snprintf(message, sizeof(message), "no thread for %s: %s; the run goes on without it", what,
+             jd_strerror(err));
+    error_report(rt, &(jd_report){ .size = sizeof(jd_report),
+                                   .kind = JD_REPORT_SHUTDOWN,
+                                   .message = message,
+                                   .error = err });
+}
+
+/*
+ * run_lock held. Makes the missing threads for workers [first, count). A limit on threads (pids of a
+ * container) leaves the work to those there are; only a runtime without any is an error.
+ */
 static int threads_start(struct jd_runtime *rt, unsigned first)
 {
     char name[32]; /* pthread_setname_np() takes 16 with the end */
+    int err = 0;
 
-    for (unsigned i = first; i < rt->worker_count; i++) {
+    for (unsigned i = first; i < rt->worker_count && !err; i++) {
         struct worker_thread *t = &rt->threads[i];
-        int err;
 
         if (t->rt)
             continue;
         t->rt = rt;
         t->index = i;
+        snprintf(name, sizeof(name), "%.9s-%u", rt->name, i);
         err = pthread_create(&t->thread, NULL, thread_main, t);
         if (err) {
             t->rt = NULL;
-            return -err;
+            report_missing(rt, name, -err);
+        } else {
+            (void)pthread_setname_np(t->thread, name); /* for people only */
+            rt->thread_count++;
         }
-        snprintf(name, sizeof(name), "%.9s-%u", rt->name, i);
-        (void)pthread_setname_np(t->thread, name); /* for people only */
-        rt->thread_count++;
     }
-    return 0;
+    return err && first == 0 && rt->thread_count == 0 ? -err : 0;
 }
 
 static int run_begin(struct jd_runtime *rt, bool all_on_threads, jd_future *until)
@@ -248,8 +265,8 @@ static int run_begin(struct jd_runtime *rt, bool all_on_threads, jd_future *unti
     pthread_mutex_lock(&rt->run_lock);
     if (atom_load(&rt->state, acquire) != RUNTIME_NEW || rt->started)
         err = -EBUSY;
-    if (!err && !rt->watchdog.running)
-        err = watchdog_start(rt);
+    if (!err && !rt->watchdog.running && watchdog_start(rt))
+        report_missing(rt, "the watchdog", -EAGAIN);
     if (!err)
         err = threads_start(rt, all_on_threads ? 0 : 1);
     if (!err) {
@@ -292,17 +309,13 @@ static void stop_run(jd_future *f, void *arg)
         jd_stop(rt);
 }
 
-int runtime_run(struct jd_runtime *rt, jd_future *until)
+int runtime_run(struct jd_runtime *rt, jd_future *until, struct done_callback *stopper)
 {
     int err;
 
-    if (worker_current())
-        return -EBUSY;
     end_stopped_run(rt);
-    /* Before any thread may start the task: a run that cannot begin must not have run it. */
-    err = until ? jd_future_add_done_callback(until, stop_run, rt) : 0;
-    if (err)
-        return err;
+    if (until)
+        done_callback_add(stopper, until, stop_run, rt);
     err = run_begin(rt, false, until);
     if (!err) {
         err = worker_serve(&rt->workers[0]);
@@ -337,21 +350,32 @@ int jd_runtime_start(jd_runtime *rt)
 
 int jd_run_forever(jd_runtime *rt)
 {
-    return rt ? runtime_run(rt, NULL) : -EINVAL;
+    if (!rt)
+        return -EINVAL;
+    return worker_current() ? -EBUSY : runtime_run(rt, NULL, NULL);
 }
 
-jd_result jd_run_until_complete(jd_runtime *rt, jd_future *fut)
+jd_result runtime_run_for(struct jd_runtime *rt, jd_future *fut, struct done_callback *stopper)
 {
     jd_result result;
-    int err;
+    int err = runtime_run(rt, fut, stopper);
 
-    if (!rt || !fut || fut->stub != rt->stub)
-        return jd_err(-EINVAL);
-    err = runtime_run(rt, fut);
     if (err)
         return jd_err(err);
     err = jd_future_result(fut, &result); /* -EAGAIN: stopped before */
     return err ? jd_err(err) : result;
+}
+
+jd_result jd_run_until_complete(jd_runtime *rt, jd_future *fut)
+{
+    struct done_callback *stopper;
+
+    if (!rt || !fut || fut->stub != rt->stub)
+        return jd_err(-EINVAL);
+    if (worker_current())
+        return jd_err(-EBUSY);
+    stopper = done_callback_new();
+    return stopper ? runtime_run_for(rt, fut, stopper) : jd_err(-ENOMEM);
 }
 
 jd_result jd_runtime_call(jd_runtime *rt, jd_fn fn, void *arg)

@@ -51,7 +51,7 @@ int runtime_drain(struct jd_runtime *rt)
     (void)timer_arm(&rt->workers[0].timers, &timeout.timer,
                     clock_after(clock_now(), rt->shutdown_timeout));
     atom_store(&rt->draining, 1, seq_cst); /* [STOP-1] */
-    err = runtime_run(rt, NULL);
+    err = runtime_run(rt, NULL, NULL);
     (void)timer_disarm(&timeout.timer);
     if (err)
         return err;

@@ -11,6 +11,10 @@
 void callback_run(struct worker *w, struct loop_item *item);
 void handle_timer_fired(void *handle);
 void handle_drop(void *handle); /* the loop's reference, without a run */
+/* In two steps, for callers that must not fail half-way: memory, then the callback. */
+struct done_callback *done_callback_new(void); /* NULL: out of memory */
+void done_callback_unused(struct done_callback *c);
+void done_callback_add(struct done_callback *c, jd_future *f, jd_done_fn cb, void *arg);
 void done_callback_run(struct worker *w, struct loop_item *item);
 /* A handle or done callback that will never run: the runtime is being freed. */
 void callback_drop(struct loop_item *item);

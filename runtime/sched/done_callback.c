@@ -128,21 +128,23 @@ static bool runtime_is_gone(struct runtime_stub *stub)
     return gone;
 }
 
-int jd_future_add_done_callback(jd_future *f, jd_done_fn cb, void *arg)
+struct done_callback *done_callback_new(void)
+{
+    return mem_alloc(sizeof(struct done_callback));
+}
+
+void done_callback_unused(struct done_callback *c)
+{
+    mem_free(c, sizeof(*c));
+}
+
+void done_callback_add(struct done_callback *c, jd_future *f, jd_done_fn cb, void *arg)
 {
     struct worker *w = worker_current();
-    struct done_callback *c;
     struct list *first;
     uintptr_t word;
     bool keep = true;
 
-    if (!f || !cb)
-        return -EINVAL;
-    if (!w && runtime_is_gone(f->stub))
-        return -ESHUTDOWN;
-    c = mem_alloc(sizeof(*c));
-    if (!c)
-        return -ENOMEM;
     *c = (struct done_callback){ .item.kind = ITEM_DONE_CALLBACK,
                                  .future = jd_future_ref(f),
                                  .cb = cb,
@@ -161,6 +163,20 @@ int jd_future_add_done_callback(jd_future *f, jd_done_fn cb, void *arg)
     outcome_unlock(&f->outcome, first, word & OUTCOME_DONE);
     if (!keep)
         done_callback_free(c); /* its loop is gone for ever (contract B20) */
+}
+
+int jd_future_add_done_callback(jd_future *f, jd_done_fn cb, void *arg)
+{
+    struct done_callback *c;
+
+    if (!f || !cb)
+        return -EINVAL;
+    if (!worker_current() && runtime_is_gone(f->stub))
+        return -ESHUTDOWN;
+    c = done_callback_new();
+    if (!c)
+        return -ENOMEM;
+    done_callback_add(c, f, cb, arg);
     return 0;
 }
 
