@@ -311,11 +311,12 @@ Test(limits, uring_refused)
     expect_fallback("io_uring");
 }
 
-static void filter_uring(int error)
+/* From here on this system call (for pthread_create: clone3) answers the error. */
+static void refuse(long number, int error)
 {
     struct sock_filter code[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)number, 0, 1),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)error),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
@@ -330,14 +331,61 @@ static void filter_uring(int error)
 
 Test(limits, uring_filtered_eperm)
 {
-    filter_uring(EPERM);
+    refuse(SYS_io_uring_setup, EPERM);
     expect_fallback("io_uring");
 }
 
 Test(limits, uring_filtered_enosys)
 {
-    filter_uring(ENOSYS);
+    refuse(SYS_io_uring_setup, ENOSYS);
     expect_fallback("io_uring");
+}
+
+static jd_result exchange_number(void *arg)
+{
+    (void)jd_yield(); /* 0: nobody cancels */
+    return jd_ok_num((intptr_t)arg);
+}
+
+static void expect_missing(const jd_report *r, void *arg)
+{
+    cr_expect(strstr(r->message, "goes on without it") != NULL, "%s", r->message);
+    ++*(int *)arg;
+}
+
+static jd_result add_up(void *arg)
+{
+    jd_task *t[8];
+    intptr_t sum = 0;
+
+    (void)arg;
+    for (int i = 0; i < 8; i++)
+        t[i] = jd_spawn(exchange_number, (void *)(intptr_t)i);
+    for (int i = 0; i < 8; i++)
+        sum += jd_join(t[i]).num;
+    return jd_ok_num(sum);
+}
+
+/* A container's limit on threads: the work goes to the worker that is left, and people are told. */
+Test(limits, threads_refused)
+{
+    jd_config cfg = JD_CONFIG_INIT;
+    jd_runtime *rt;
+    jd_task *t;
+    int reports = 0;
+
+    cfg.flags = JD_NO_ENV;
+    cfg.workers = 3;
+    cr_assert_eq(jd_runtime_new(&cfg, &rt), 0);
+    jd_set_error_handler(rt, expect_missing, &reports);
+    refuse(SYS_clone3, EAGAIN);
+    t = jd_runtime_spawn(rt, add_up, NULL, NULL);
+    cr_assert_not_null(t);
+    cr_assert_eq(jd_run_until_complete(rt, jd_task_future(t)).num, 28);
+    jd_task_unref(t);
+    cr_expect_geq(reports, 2); /* the watchdog and a worker */
+    cr_assert_eq(jd_runtime_start(rt), -EAGAIN);
+    cr_assert_eq(jd_runtime_free(rt), 0);
 }
 
 /* --- A descriptor that was closed without the library ------------------------------------------- */
