@@ -31,6 +31,7 @@ void fiber_init(struct fiber *f, void (*entry)(struct fiber *prev))
     f->entry = entry;
     f->user = NULL;
     f->cxx[0] = f->cxx[1] = 0;
+    f->cxx_globals = NULL; /* handed over by the first switch */
     /* The frame ends at high: after the pops sp is 16-aligned, as both ABIs want before a call.
      * Everything else in it is zero, the frame pointer above all. */
     uintptr_t *frame = (uintptr_t *)(void *)f->high - FRAME_WORDS;
@@ -46,6 +47,7 @@ void fiber_init_native(struct fiber *f)
     memset(f, 0, sizeof(*f));
     f->low = f->high = (char *)UINTPTR_MAX;
     tools_adopt(&f->tools);
+    f->cxx_globals = __cxa_get_globals ? __cxa_get_globals() : NULL;
 }
 
 void fiber_retire(struct fiber *f)

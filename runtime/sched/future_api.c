@@ -85,8 +85,9 @@ int jd_future_result(jd_future *f, jd_result *ret)
         return -EINVAL;
     if (!outcome_is_done(&f->outcome))
         return -EAGAIN;
-    future_mark(f, FUTURE_LOOKED_AT);
     *ret = f->result;
+    if (JD_UNLIKELY(ret->error))
+        future_mark(f, FUTURE_LOOKED_AT);
     return 0;
 }
 
@@ -127,8 +128,9 @@ int jd_await_outcome_future(jd_future *f, jd_result *ret)
     err = outcome_await(f, CLOCK_FOREVER, WAIT_CANCELLABLE | WAIT_THREADS);
     if (err)
         return err;
-    future_mark(f, FUTURE_LOOKED_AT);
     *ret = f->result;
+    if (JD_UNLIKELY(ret->error))
+        future_mark(f, FUTURE_LOOKED_AT);
     return 0;
 }
 

@@ -32,7 +32,8 @@ static uint32_t outcome_flags(struct jd_task *t, jd_result result)
 /* With the runtime's reference still held. */
 static void report_if_unwatched(struct jd_task *t, jd_result result, uint32_t flags)
 {
-    if (JD_LIKELY(!result.error) || (flags & FUTURE_CANCELLED) || t->group)
+    if (JD_LIKELY(!result.error) || (flags & FUTURE_CANCELLED) || (t->flags & TASK_JOINED) ||
+        t->group)
         return;
     /* Relaxed: a count of 1 is ours; nobody else can make it grow. */
     if ((t->flags & TASK_DETACHED) || atom_load(&t->future.refs, relaxed) == 1)

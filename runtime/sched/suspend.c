@@ -118,6 +118,14 @@ void sched_suspend(enum post_kind kind)
     sched_after_switch(fiber_switch(from, to));
 }
 
+/* Is the task that yields the only one that this worker has to run? */
+static bool is_alone(struct worker *w)
+{
+    /* Relaxed: own slot. */
+    return !runtime_is_fifo(w->rt) && fifo_len(&w->ready) == 0 && !atom_load(&w->lifo, relaxed) &&
+           deque_len(&w->forks) == 0 && !w->resume_first && injector_len(&w->rt->injector) == 0;
+}
+
 /* To the end of the line: behind the ready tasks and, by a poll, behind the loop's callbacks. When
  * the slice is used up the poll begins the next one. */
 void sched_give_way(struct worker *w)
@@ -125,6 +133,8 @@ void sched_give_way(struct worker *w)
     if (atom_load(&w->preempt, relaxed) || /* Relaxed: a hint */
         !loop_queue_is_empty(&w->loop_queue) || !inbox_is_empty(&w->inbox))
         w->steps = POLL_STEPS;
+    else if (is_alone(w) && ++w->steps < POLL_STEPS)
+        return; /* nobody to give way to; the port gets its turn every POLL_STEPS */
     sched_suspend(POST_YIELD);
 }
 

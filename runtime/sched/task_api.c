@@ -57,7 +57,8 @@ static jd_result take_result(jd_task *t)
 {
     jd_result r = t->future.result;
 
-    future_mark(&t->future, FUTURE_LOOKED_AT);
+    if (JD_UNLIKELY(r.error))
+        future_mark(&t->future, FUTURE_LOOKED_AT);
     future_unref(&t->future);
     return r;
 }
@@ -92,7 +93,7 @@ jd_result jd_join(jd_task *t)
         /* Relaxed: a guess; the claim decides. */
         if (word_run(atom_load(&t->target.word.bits, relaxed)) == WORD_NEW && may_inline(w, t) &&
             word_claim(&t->target.word)) {
-            future_mark(&t->future, FUTURE_LOOKED_AT); /* before its end would report it */
+            t->flags |= TASK_JOINED; /* ours to write since the claim: its failure is ours */
             sched_run_inline(t);
             return take_result(t);
         }

@@ -44,7 +44,7 @@ struct jd_runtime;
 #define SLICE_NS 200000
 /* Operations that complete without waiting before the next S call yields. */
 #define BUDGET_OPS 128
-#define BUDGET_CLOCK_OPS 16
+#define BUDGET_CLOCK_OPS 32
 /* Stacks of up to 1 GiB. */
 #define STACK_CLASSES 31
 /* How often in a row the LIFO slot may be served before the ready queue. */
