@@ -63,48 +63,8 @@ void fiber_init_native(struct fiber *f);
 /* End the life of an abandoned fiber, from the context that came after it. Then stack_put(). */
 void fiber_retire(struct fiber *f);
 
-/* In switch_*.S. Only for fiber_swap_stacks(). */
+/* In switch_*.S. Only for fiber_switch(). */
 struct fiber *fiber_switch_asm(struct fiber *from, struct fiber *to);
-
-#if defined(__x86_64__) && !FIBER_ASAN && !FIBER_TSAN
-#ifdef __AVX512F__
-#define FIBER_AVX512_CLOBBERS \
-    , "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24", "xmm25", \
-        "xmm26", "xmm27", "xmm28", "xmm29", "xmm30", "xmm31", "k1", "k2", "k3", "k4", "k5", "k6", \
-        "k7"
-#else
-#define FIBER_AVX512_CLOBBERS
-#endif
-
-/*
- * Enters the assembly by a jump with a pushed resume address instead of a call. A call would leave
- * an entry on the CPU's return stack that the resumed side never uses, and then every `ret` on its
- * way up to the task mispredicts: a yield took 1.15 times, a wake 1.3 times as long (ADR 0010).
- */
-static inline struct fiber *fiber_swap_stacks(struct fiber *from, struct fiber *to)
-{
-    struct fiber *prev;
-
-    __asm__ volatile("leaq -128(%%rsp), %%rsp\n\t" /* a leaf function may use the red zone */
-                     "leaq 1f(%%rip), %%rcx\n\t"
-                     "pushq %%rcx\n\t"
-                     "jmp fiber_switch_asm\n"
-                     "1:\tendbr64\n\t"
-                     "leaq 128(%%rsp), %%rsp"
-                     : "=a"(prev), "+D"(from), "+S"(to)
-                     :
-                     : "rcx", "rdx", "r8", "r9", "r10", "r11", "cc", "memory", "st", "st(1)",
-                       "st(2)", "st(3)", "st(4)", "st(5)", "st(6)", "st(7)", "xmm0", "xmm1", "xmm2",
-                       "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11",
-                       "xmm12", "xmm13", "xmm14", "xmm15" FIBER_AVX512_CLOBBERS);
-    return prev;
-}
-#else
-static inline struct fiber *fiber_swap_stacks(struct fiber *from, struct fiber *to)
-{
-    return fiber_switch_asm(from, to);
-}
-#endif
 
 /*
  * The C++ runtime's per-thread exception state: present only when a C++ library is loaded with
@@ -143,7 +103,7 @@ static inline struct fiber *fiber_switch(struct fiber *from, struct fiber *to)
     JD_ASSERT_SLOW(fiber_canary_is_intact(from));
     fiber_swap_cxx(from, to);
     tools_leave(&from->tools, &to->tools, from->dying);
-    struct fiber *prev = fiber_swap_stacks(from, to);
+    struct fiber *prev = fiber_switch_asm(from, to);
     tools_arrive(&from->tools, &prev->tools);
     return prev;
 }
