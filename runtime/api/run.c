@@ -50,16 +50,14 @@ void jd_stop(jd_runtime *rt)
 
 uint64_t runtime_tasks_left(struct jd_runtime *rt)
 {
-    /* [COUNT-2] Ends first, then spawns: equal sums mean that at the moment in between nothing
-     * lived. Seq_cst, since a parked worker looks here after its announcement. */
-    uint64_t finished = atom_load(&rt->foreign_finished, seq_cst), spawned;
+    uint64_t ended = live_ended(&rt->foreign_live), begun; /* ends first: live.h I2 */
 
     for (unsigned i = 0; i < rt->worker_count; i++)
-        finished += atom_load(&rt->workers[i].finished, seq_cst); /* [COUNT-2] */
-    spawned = atom_load(&rt->foreign_spawned, seq_cst);           /* [COUNT-2] */
+        ended += live_ended(&rt->workers[i].live);
+    begun = live_begun(&rt->foreign_live);
     for (unsigned i = 0; i < rt->worker_count; i++)
-        spawned += atom_load(&rt->workers[i].spawned, seq_cst); /* [COUNT-2] */
-    return spawned - finished;
+        begun += live_begun(&rt->workers[i].live);
+    return begun - ended;
 }
 
 /* Asked by a worker between two ticks. */

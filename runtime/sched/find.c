@@ -14,14 +14,6 @@
 
 #define STEAL_MAX 32
 
-static struct jd_task *take_lifo(struct worker *w)
-{
-    /* Relaxed look, then [LIFO-1] acq_rel exchange: a thief may be faster. */
-    if (!atom_load(&w->lifo, relaxed))
-        return NULL;
-    return atom_exchange(&w->lifo, NULL, acq_rel);
-}
-
 /* The task of a ready queue's entry, claimed if it is fresh; NULL: stale, it was joined inline. */
 static struct jd_task *accept_entry(void *entry)
 {
@@ -102,7 +94,7 @@ struct jd_task *sched_next_local(struct worker *w)
         return take_resume_first(w);
     if (JD_UNLIKELY(runtime_is_fifo(w->rt) || ++w->steps >= POLL_STEPS))
         return NULL;
-    if (w->lifo_runs < LIFO_RUNS_MAX && (t = take_lifo(w))) {
+    if (w->lifo_runs < LIFO_RUNS_MAX && (t = lifo_take(&w->lifo))) {
         w->lifo_runs++;
         return t;
     }
@@ -112,7 +104,7 @@ struct jd_task *sched_next_local(struct worker *w)
         if (t)
             return t;
     }
-    t = take_lifo(w);
+    t = lifo_take(&w->lifo);
     return t ? t : take_injected(w);
 }
 
@@ -139,7 +131,7 @@ static struct jd_task *steal_stale(struct worker *victim)
     /* Relaxed: the watchdog's hint. */
     if (!atom_load(&victim->stale, relaxed))
         return NULL;
-    return take_lifo(victim);
+    return lifo_take(&victim->lifo);
 }
 
 static struct jd_task *steal_from(struct worker *w, struct worker *victim)
@@ -202,5 +194,5 @@ bool sched_has_work(struct worker *w)
         if (!fifo_is_empty(&other->ready) || deque_len(&other->forks) != 0)
             return true;
     }
-    return atom_load(&w->lifo, relaxed) != NULL; /* Relaxed: own slot, or a thief has it */
+    return !lifo_is_empty(&w->lifo); /* own slot, or a thief has it */
 }

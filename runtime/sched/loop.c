@@ -82,7 +82,7 @@ static void find_elsewhere(struct worker *w)
 
     sched_poll(w);
     if (loop_queue_begin_tick(&w->loop_queue) || fifo_len(&w->ready) ||
-        atom_load(&w->lifo, relaxed)) /* Relaxed: own slot, or a thief has it */
+        !lifo_is_empty(&w->lifo)) /* own slot, or a thief has it */
         return;
     t = sched_steal(w);
     if (t)

@@ -118,14 +118,7 @@ static void ready_on_worker(struct worker *w, struct jd_task *t)
         sched_push(w, t);
         return;
     }
-    /* Relaxed: only the owner fills the slot, so an empty one stays empty until our store. */
-    if (!atom_load(&w->lifo, relaxed)) {
-        /* [LIFO-1] Release, pairs with the exchanges of the owner and of thieves: whoever gets the
-         * task sees it whole. */
-        atom_store(&w->lifo, t, release);
-        return;
-    }
-    displaced = atom_exchange(&w->lifo, t, acq_rel); /* [LIFO-1] a thief may be faster: NULL */
+    displaced = lifo_put(&w->lifo, t);
     if (displaced)
         sched_push(w, displaced);
 }

@@ -55,9 +55,9 @@ static void task_finish(struct jd_task *t, jd_result result)
     report_if_unwatched(t, result, flags);
     if (!(t->flags & TASK_FOREIGN_STACK))
         stack_cache_unreserve(&w->stacks);
-    /* [COUNT-2] Release, pairs with runtime_tasks_left(). Single writer. While the runtime drains,
-     * a worker 0 that just missed this looks again within a millisecond (park.c). */
-    atom_store(&w->finished, atom_load(&w->finished, relaxed) + 1, release);
+    /* While the runtime drains, a worker 0 that just missed this looks again within a millisecond
+     * (park.c). */
+    live_end(&w->live);
     if (JD_UNLIKELY(atom_load(&w->rt->draining, acquire))) /* [STOP-1] */
         sched_wake_worker(&w->rt->workers[0]);
     if (group)

@@ -94,12 +94,10 @@ static void unreserve_stack(struct jd_runtime *rt, struct worker *w)
 
 static void count_spawn(struct jd_runtime *rt, struct worker *w)
 {
-    /* [COUNT-2] Release, pairs with runtime_tasks_left(): a spawn is counted before the task can
-     * end. Single writer per worker. */
     if (w)
-        atom_store(&w->spawned, atom_load(&w->spawned, relaxed) + 1, release);
+        live_begin(&w->live);
     else
-        atom_fetch_add(&rt->foreign_spawned, 1, release);
+        live_begin_shared(&rt->foreign_live);
 }
 
 /* A whole record with its reservation, `refs` still 0. NULL: out of memory. */
@@ -238,9 +236,9 @@ static void task_start(struct worker *w, struct jd_task *t, bool eager)
 static void task_undo(struct jd_runtime *rt, struct worker *w, struct jd_task *t)
 {
     if (w)
-        atom_store(&w->finished, atom_load(&w->finished, relaxed) + 1, release); /* [COUNT-2] */
+        live_end(&w->live);
     else
-        atom_fetch_add(&rt->foreign_finished, 1, release);
+        live_end_shared(&rt->foreign_live);
     if (t->flags & TASK_FOREIGN_STACK)
         stack_pool_unreserve(rt->stack_classes[t->stack_class], 1);
     else

@@ -121,8 +121,7 @@ void sched_suspend(enum post_kind kind)
 /* Is the task that yields the only one that this worker has to run? */
 static bool is_alone(struct worker *w)
 {
-    /* Relaxed: own slot. */
-    return !runtime_is_fifo(w->rt) && fifo_len(&w->ready) == 0 && !atom_load(&w->lifo, relaxed) &&
+    return !runtime_is_fifo(w->rt) && fifo_len(&w->ready) == 0 && lifo_is_empty(&w->lifo) &&
            deque_len(&w->forks) == 0 && !w->resume_first && injector_len(&w->rt->injector) == 0;
 }
 

@@ -38,8 +38,7 @@ static long futex(const void *word, int op, uint32_t value, const struct timespe
 /* Is there something of this worker's that others could serve? */
 static bool leaves_work(struct jd_runtime *rt, struct worker *w, int64_t now)
 {
-    return !fifo_is_empty(&w->ready) || deque_len(&w->forks) != 0 ||
-           atom_load(&w->lifo, relaxed) != NULL || /* Relaxed: a hint. */
+    return !fifo_is_empty(&w->ready) || deque_len(&w->forks) != 0 || !lifo_is_empty(&w->lifo) ||
            timer_wheel_next(&w->timers) <= now || reactor_needs_help(rt->reactor, w->index);
 }
 

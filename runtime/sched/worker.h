@@ -29,10 +29,12 @@
 #include "queue/fifo.h"
 #include "queue/inbox.h"
 #include "queue/injector.h"
+#include "queue/lifo.h"
 #include "queue/loop_queue.h"
 #include "reactor/reactor.h"
 #include "reactor/timer.h"
 #include "sched/idle.h"
+#include "sched/live.h"
 #include "task/slab.h"
 #include "task/stub.h"
 #include "task/task.h"
@@ -101,8 +103,7 @@ struct worker {
 
     /* Written by the owner, read by all: one line. */
     JD_ALIGNED(JD_CACHE_LINE) JD_ATOMIC(uint64_t) epoch; /* turns; a stale one means user code */
-    JD_ATOMIC(uint64_t) spawned;
-    JD_ATOMIC(uint64_t) finished;
+    struct live live;
     JD_ATOMIC(uint32_t) serving; /* a thread is inside */
     JD_ATOMIC(uint32_t) is_parked;
     JD_ATOMIC(const char *) step_name;
@@ -110,7 +111,7 @@ struct worker {
     /* Written by others. */
     JD_ALIGNED(JD_CACHE_LINE) JD_ATOMIC(uint32_t) preempt; /* the slice is used up */
     JD_ATOMIC(uint32_t) stale;                             /* the watchdog says: others may help */
-    JD_ATOMIC(struct jd_task *) lifo;
+    struct lifo lifo;
     struct inbox inbox;
     struct fifo ready;
     struct timer_wheel timers;
@@ -157,8 +158,7 @@ struct jd_runtime {
     JD_ATOMIC(uint32_t) stop;  /* enum runtime_stop: workers leave their loops */
     JD_ATOMIC(uint32_t) refuse_spawns;
     JD_ATOMIC(uint32_t) foreign; /* threads that are inside task_ready() from outside */
-    JD_ATOMIC(uint64_t) foreign_spawned;
-    JD_ATOMIC(uint64_t) foreign_finished;
+    struct live foreign_live;    /* tasks spawned, and undone, by threads from outside */
     JD_ATOMIC(uint32_t) running; /* workers that serve and are not parked: a hint */
 
     JD_ATOMIC(uint32_t) draining;  /* the end: leave when no task is left */
