@@ -1,0 +1,488 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Model of an op's life: reactor/reactor.c, fd_table.c, uring_queue.c and uring_op.c unchanged, over
+ * a kernel of forty lines. Submission, completion, cancel by the op's task, close by another one,
+ * a second op, and the next file of the same number. Claims: complete() comes once, after which
+ * nobody touches the op; a cancel or close ends it; a result that was reached is not lost; close(2)
+ * comes once, with nothing on its way to that descriptor; done() comes once; counters meet.
+ *
+ * Mirrored here, since they sit between system calls: handle_op() and the table of port_uring.c.
+ */
+#include <sched.h>
+#include <unistd.h>
+
+#include "base/fault.h"
+#include "check.h"
+
+static int model_close(int fd);
+#define close(fd) model_close(fd)
+#define sched_yield() spin_hint()
+#define fault_hit(point) false
+
+#include "reactor/fd_table.c"
+#define self reactor_thread /* others have locals of that name */
+#include "reactor/reactor.c"
+#undef self
+#include "reactor/uring_op.c"
+#include "reactor/uring_queue.c"
+
+#define FD 3
+#define SQES 2
+#define REQUESTS 4
+
+struct call {
+    struct op op;
+    struct check_event done;
+    char byte;
+};
+
+struct closing {
+    struct fd_close close;
+    struct check_event done;
+};
+
+static struct reactor reactor;
+static struct port *ports[1];
+static struct uring_port port;
+static struct ring_word words[5];
+static struct io_uring_sqe sqes[SQES];
+static JD_ATOMIC(struct fd_chunk *) chunk;
+static struct fd_chunk slots;
+
+static struct spin kernel_lock; /* the kernel's own order of enters, cancels and completions */
+static struct request {
+    uint64_t user_data;
+    int res; /* what it ends with */
+    bool used;
+} requests[REQUESTS];
+static JD_ATOMIC(uint32_t) in_kernel; /* used requests */
+static JD_ATOMIC(uint32_t) busy;      /* threads that still need the owner */
+static unsigned sq_room;
+static int closed;      /* times close(2) was called */
+static int performed;   /* requests that the kernel carried out */
+static int got;         /* calls that returned a result */
+
+/* --- The kernel and what else the sources need ---------------------------------------------------- */
+
+#if URING_TSAN
+/* Not needed: the kernel's lock orders, as the real one does. */
+void __tsan_acquire(void *address)
+{
+    (void)address;
+}
+
+void __tsan_release(void *address)
+{
+    (void)address;
+}
+#endif
+
+int64_t clock_now(void)
+{
+    return 0;
+}
+
+void *mem_alloc(size_t bytes)
+{
+    return check_alloc(bytes);
+}
+
+void *mem_calloc(size_t bytes)
+{
+    return check_alloc(bytes);
+}
+
+void mem_free(void *ptr, size_t bytes)
+{
+    (void)bytes;
+    if (ptr)
+        check_free(ptr);
+}
+
+int nudge_init(struct nudge *n, unsigned count)
+{
+    (void)n, (void)count;
+    return 0;
+}
+
+void nudge_fini(struct nudge *n)
+{
+    (void)n;
+}
+
+void nudge_enter(struct nudge *n, unsigned index)
+{
+    (void)n, (void)index;
+}
+
+void nudge_leave(struct nudge *n, unsigned index)
+{
+    (void)n, (void)index;
+}
+
+bool nudge_send(struct nudge *n, unsigned index)
+{
+    (void)n, (void)index;
+    return false;
+}
+
+static int model_close(int fd)
+{
+    CHECK_THAT(fd == FD);
+    for (int i = 0; i < REQUESTS; i++) /* it would find the next file of that number */
+        CHECK_THAT(!plain_read(requests[i].used));
+    CHECK_THAT(ring_unsubmitted(&port.ring) == 0);
+    plain_write(closed, plain_read(closed) + 1);
+    return 0;
+}
+
+struct io_uring_sqe *ring_sqe(struct ring *ring)
+{
+    unsigned tail = atom_load(&ring->sq_tail->value, relaxed);
+
+    if (tail - atom_load(&ring->sq_head->value, acquire) >= sq_room)
+        return NULL;
+    memset(&sqes[tail % SQES], 0, sizeof(sqes[0]));
+    return &sqes[tail % SQES];
+}
+
+void ring_publish(struct ring *ring)
+{
+    atom_store(&ring->sq_tail->value, atom_load(&ring->sq_tail->value, relaxed) + 1, release);
+}
+
+static struct request *request_of(uint64_t user_data)
+{
+    for (int i = 0; i < REQUESTS; i++) {
+        if (requests[i].used && requests[i].user_data == user_data)
+            return &requests[i];
+    }
+    return NULL;
+}
+
+static void request_add(uint64_t user_data)
+{
+    for (int i = 0; i < REQUESTS; i++) {
+        if (!requests[i].used) {
+            requests[i] = (struct request){ .user_data = user_data, .res = 1, .used = true };
+            atom_fetch_add(&in_kernel, 1, relaxed);
+            return;
+        }
+    }
+    check_fail("too few requests");
+}
+
+int ring_enter(struct ring *ring, int registered, unsigned submit, unsigned min_complete,
+               unsigned flags, int64_t wait_ns)
+{
+    unsigned head;
+
+    (void)registered, (void)submit, (void)min_complete, (void)flags, (void)wait_ns;
+    spin_lock(&kernel_lock);
+    head = atom_load(&ring->sq_head->value, relaxed);
+    while (head != atom_load(&ring->sq_tail->value, acquire))
+        request_add(sqes[head++ % SQES].user_data);
+    atom_store(&ring->sq_head->value, head, release);
+    spin_unlock(&kernel_lock);
+    return 1;
+}
+
+int ring_sync_cancel(struct ring *ring, uint64_t user_data, unsigned flags)
+{
+    struct request *request;
+
+    (void)ring, (void)flags;
+    spin_lock(&kernel_lock);
+    request = request_of(user_data);
+    if (request)
+        request->res = -ECANCELED;
+    spin_unlock(&kernel_lock);
+    return request ? 0 : -ENOENT;
+}
+
+/* The oldest request ends. */
+static bool kernel_complete(struct ring_completion *ret)
+{
+    bool found = false;
+
+    spin_lock(&kernel_lock);
+    for (int i = 0; i < REQUESTS && !found; i++) {
+        if (!requests[i].used)
+            continue;
+        *ret = (struct ring_completion){ requests[i].user_data, requests[i].res, 0 };
+        performed += requests[i].res > 0;
+        requests[i].used = false;
+        atom_fetch_sub(&in_kernel, 1, relaxed);
+        found = true;
+    }
+    spin_unlock(&kernel_lock);
+    return found;
+}
+
+/* --- port_uring.c -------------------------------------------------------------------------------- */
+
+static bool handle_op(struct uring_port *p, const struct ring_completion *cqe)
+{
+    struct op *op = uring_user_record(cqe->user_data);
+    int result = -ECANCELED;
+
+    JD_ASSERT(op->generation == (uint16_t)(cqe->user_data >> 48));
+    if (!uring_op_ended(op, cqe->res, &result)) {
+        if (uring_queue_again(p, op))
+            return false;
+        result = -ECANCELED;
+    }
+    uring_queue_end(p, op);
+    op_finish(p->base.reactor, op, result);
+    return true;
+}
+
+static void submit(struct port *base, struct op *op)
+{
+    uring_queue_op(uring_port_of(base), op);
+}
+
+static bool ask(struct port *base, struct op *op, uint8_t why)
+{
+    return uring_queue_ask(uring_port_of(base), op, why);
+}
+
+static void flush_asked(struct port *base)
+{
+    uring_queue_cancel(uring_port_of(base));
+}
+
+static void forget_fd(struct reactor *r, struct fd_slot *slot, int fd)
+{
+    (void)r, (void)slot, (void)fd;
+}
+
+const struct port_ops port_uring_ops = {
+    .submit = submit,
+    .ask = ask,
+    .flush_asked = flush_asked,
+    .forget_fd = forget_fd,
+};
+const struct port_ops port_epoll_ops = { .name = "none" };
+
+/* --- Threads -------------------------------------------------------------------------------------- */
+
+static void setup_room(unsigned room, unsigned callers)
+{
+    struct ring_word **word[] = { &port.ring.sq_head, &port.ring.sq_tail, &port.ring.sq_flags,
+                                  &port.ring.cq_head, &port.ring.cq_tail };
+
+    for (int i = 0; i < 5; i++) {
+        atom_init(&words[i].value, 0);
+        *word[i] = &words[i];
+    }
+    ports[0] = &port.base;
+    reactor.ops = &port_uring_ops;
+    reactor.workers = 1;
+    reactor.ports = ports;
+    reactor.fds.chunks = (void *)&chunk; /* another anonymous struct */
+    atom_init(&chunk, &slots);
+    slot_init(&slots.slots[FD]);
+    port.base.reactor = &reactor;
+    atom_init(&port.base.admitted, 0);
+    atom_init(&port.base.finished, 0);
+    spin_init(&port.submit_lock);
+    list_init(&port.fifo);
+    list_init(&port.cancels);
+    atom_init(&port.fifo_len, 0);
+    atom_init(&port.cancels_len, 0);
+    atom_init(&port.cancel_next_at, 0);
+    for (int i = 0; i < (int)FOREIGN_WORDS; i++)
+        atom_init(&port.foreign[i], 0);
+    reactor_thread.reactor = &reactor;
+    reactor_thread.index = 0;
+    spin_init(&kernel_lock);
+    memset(requests, 0, sizeof(requests));
+    atom_init(&in_kernel, 0);
+    atom_init(&busy, callers);
+    sq_room = room;
+    closed = performed = got = 0;
+}
+
+static void setup_1(void)
+{
+    setup_room(SQES, 1);
+}
+
+static void setup_2(void)
+{
+    setup_room(SQES, 2);
+}
+
+static void setup_narrow(void)
+{
+    setup_room(1, 1);
+}
+
+static void call_complete(struct op *op)
+{
+    check_event_post(&JD_CONTAINER_OF(op, struct call, op)->done);
+}
+
+static struct call *call_new(void)
+{
+    struct call *c = check_alloc(sizeof(*c));
+
+    c->op.complete = call_complete;
+    c->op.kind = OP_RECV;
+    c->op.fd = FD;
+    c->op.buf = &c->byte;
+    c->op.len = 1;
+    check_event_init(&c->done);
+    return c;
+}
+
+/* NULL: it was not admitted. */
+static struct call *call_begin(void)
+{
+    struct call *c = call_new();
+    int error = reactor_submit(&reactor, 0, &c->op);
+
+    if (error == 0)
+        return c;
+    CHECK_THAT(error == -EBADF);
+    check_free(c);
+    return NULL;
+}
+
+/* io/op_wait.c: whatever happens, the op's end is waited for. */
+static void call_end(struct call *c, bool cancelled)
+{
+    check_event_wait(&c->done);
+    CHECK_THAT(c->op.result == 1 || c->op.result == -ECANCELED || c->op.result == -EBADF);
+    CHECK_THAT(cancelled || c->op.result != -ECANCELED);
+    got += c->op.result == 1;
+    check_free(c);
+}
+
+static void perform(bool cancel)
+{
+    struct call *c = call_begin();
+
+    if (c && cancel)
+        reactor_cancel(&reactor, 0, &c->op);
+    if (c)
+        call_end(c, cancel);
+    atom_fetch_sub(&busy, 1, relaxed);
+}
+
+/* Two tasks of one worker, one after another; there is room for one SQE only. */
+static void two_callers(void)
+{
+    struct call *first = call_begin(), *second = call_begin();
+
+    CHECK_THAT(first && second);
+    reactor_cancel(&reactor, 0, &second->op);
+    call_end(first, false);
+    call_end(second, true);
+    atom_fetch_sub(&busy, 1, relaxed);
+}
+
+static void caller(void)
+{
+    perform(false);
+}
+
+static void canceller(void)
+{
+    perform(true);
+}
+
+static void close_done(struct fd_close *c)
+{
+    check_event_post(&JD_CONTAINER_OF(c, struct closing, close)->done);
+}
+
+static void closer(void)
+{
+    struct closing *c = check_alloc(sizeof(*c));
+    int error;
+
+    c->close.done = close_done;
+    c->close.fd = FD;
+    check_event_init(&c->done);
+    error = reactor_close(&reactor, 0, &c->close);
+    if (error == 0) {
+        check_event_wait(&c->done);
+        CHECK_THAT(c->close.result == 0);
+    } else {
+        CHECK_THAT(error == -EBADF); /* another one closes it */
+    }
+    check_free(c);
+    atom_fetch_sub(&busy, 1, relaxed);
+}
+
+static bool owner_has_work(void *arg)
+{
+    (void)arg;
+    return check_peek(&in_kernel) != 0 || check_peek(&busy) == 0 ||
+           check_peek(&port.fifo_len) != 0 ||
+           check_peek(&words[0].value) != check_peek(&words[1].value);
+}
+
+/* uring_poll(); the completions come from the kernel one by one. */
+static void owner(void)
+{
+    struct ring_completion cqe;
+
+    for (;;) {
+        check_block_until(owner_has_work, NULL);
+        if (check_peek(&busy) == 0)
+            return;
+        uring_queue_drain(&port);
+        uring_queue_submit(&port);
+        if (kernel_complete(&cqe))
+            (void)handle_op(&port, &cqe);
+    }
+}
+
+static void finish(void)
+{
+    CHECK_THAT(list_is_empty(&slots.slots[FD].ops) && slots.slots[FD].state == FD_OPEN);
+    CHECK_THAT(list_is_empty(&port.fifo) && list_is_empty(&port.cancels));
+    CHECK_THAT(check_peek(&port.fifo_len) == 0 && check_peek(&port.cancels_len) == 0);
+    CHECK_THAT(check_peek(&port.base.admitted) == check_peek(&port.base.finished));
+    CHECK_THAT(got == performed); /* no result is lost, none is made up */
+}
+
+static void finish_closed(void)
+{
+    finish();
+    CHECK_THAT(closed == 1);
+}
+
+static const struct check_model models[] = {
+    { .name = "op-complete",
+      .setup = setup_1,
+      .threads = { caller, owner },
+      .finish = finish,
+      .bound = 3 },
+    { .name = "op-cancel",
+      .setup = setup_1,
+      .threads = { canceller, owner },
+      .finish = finish },
+    { .name = "op-close",
+      .setup = setup_2,
+      .threads = { caller, owner, closer },
+      .finish = finish_closed,
+      .max = 120000 },
+    { .name = "op-cancel-close",
+      .setup = setup_2,
+      .threads = { canceller, owner, closer },
+      .finish = finish_closed,
+      .bound = 1,
+      .max = 120000 },
+    { .name = "op-queue-full",
+      .setup = setup_narrow,
+      .threads = { two_callers, owner },
+      .finish = finish,
+      .bound = 1,
+      .max = 120000 },
+};
+
+CHECK_MAIN(models)
