@@ -55,12 +55,14 @@ static struct request {
     int res; /* what it ends with */
     bool used;
 } requests[REQUESTS];
-static JD_ATOMIC(uint32_t) in_kernel; /* used requests */
+static JD_ATOMIC(uint32_t) ready;     /* requests that can end */
 static JD_ATOMIC(uint32_t) busy;      /* threads that still need the owner */
 static unsigned sq_room;
+static bool silent; /* nothing arrives: requests end by a cancel only */
+static struct call *early[2]; /* submitted before the threads start */
 static int closed;      /* times close(2) was called */
-static int performed;   /* requests that the kernel carried out */
-static int got;         /* calls that returned a result */
+static uint32_t performed;   /* requests that the kernel carried out */
+static JD_ATOMIC(uint32_t) got;       /* calls that returned a result */
 
 /* --- The kernel and what else the sources need ---------------------------------------------------- */
 
@@ -129,9 +131,12 @@ bool nudge_send(struct nudge *n, unsigned index)
 static int model_close(int fd)
 {
     CHECK_THAT(fd == FD);
+    spin_lock(&kernel_lock);
     for (int i = 0; i < REQUESTS; i++) /* it would find the next file of that number */
-        CHECK_THAT(!plain_read(requests[i].used));
+        CHECK_THAT(!requests[i].used);
     CHECK_THAT(ring_unsubmitted(&port.ring) == 0);
+    silent = false; /* the next file has data */
+    spin_unlock(&kernel_lock);
     plain_write(closed, plain_read(closed) + 1);
     return 0;
 }
@@ -165,7 +170,8 @@ static void request_add(uint64_t user_data)
     for (int i = 0; i < REQUESTS; i++) {
         if (!requests[i].used) {
             requests[i] = (struct request){ .user_data = user_data, .res = 1, .used = true };
-            atom_fetch_add(&in_kernel, 1, relaxed);
+            if (!silent)
+                atom_fetch_add(&ready, 1, relaxed);
             return;
         }
     }
@@ -194,6 +200,8 @@ int ring_sync_cancel(struct ring *ring, uint64_t user_data, unsigned flags)
     (void)ring, (void)flags;
     spin_lock(&kernel_lock);
     request = request_of(user_data);
+    if (request && silent && request->res > 0)
+        atom_fetch_add(&ready, 1, relaxed);
     if (request)
         request->res = -ECANCELED;
     spin_unlock(&kernel_lock);
@@ -207,12 +215,12 @@ static bool kernel_complete(struct ring_completion *ret)
 
     spin_lock(&kernel_lock);
     for (int i = 0; i < REQUESTS && !found; i++) {
-        if (!requests[i].used)
+        if (!requests[i].used || (silent && requests[i].res > 0))
             continue;
         *ret = (struct ring_completion){ requests[i].user_data, requests[i].res, 0 };
         performed += requests[i].res > 0;
         requests[i].used = false;
-        atom_fetch_sub(&in_kernel, 1, relaxed);
+        atom_fetch_sub(&ready, 1, relaxed);
         found = true;
     }
     spin_unlock(&kernel_lock);
@@ -298,10 +306,14 @@ static void setup_room(unsigned room, unsigned callers)
     reactor_thread.index = 0;
     spin_init(&kernel_lock);
     memset(requests, 0, sizeof(requests));
-    atom_init(&in_kernel, 0);
+    atom_init(&ready, 0);
     atom_init(&busy, callers);
     sq_room = room;
-    closed = performed = got = 0;
+    silent = false;
+    early[0] = early[1] = NULL;
+    closed = 0;
+    performed = 0;
+    atom_init(&got, 0);
 }
 
 static void setup_1(void)
@@ -356,7 +368,8 @@ static void call_end(struct call *c, bool cancelled)
     check_event_wait(&c->done);
     CHECK_THAT(c->op.result == 1 || c->op.result == -ECANCELED || c->op.result == -EBADF);
     CHECK_THAT(cancelled || c->op.result != -ECANCELED);
-    got += c->op.result == 1;
+    if (c->op.result == 1)
+        atom_fetch_add(&got, 1, relaxed);
     check_free(c);
 }
 
@@ -417,10 +430,38 @@ static void closer(void)
     atom_fetch_sub(&busy, 1, relaxed);
 }
 
+/* Two ops are in flight. */
+static void setup_two_early(void)
+{
+    setup_room(SQES, 1);
+    early[0] = call_begin();
+    early[1] = call_begin();
+}
+
+/* One is in flight and would last for ever. */
+static void setup_silent(void)
+{
+    setup_room(SQES, 2);
+    silent = true;
+    early[0] = call_begin();
+}
+
+/* Their task is on another worker, and ends after the close here. */
+static void closer_under_ops(void)
+{
+    atom_fetch_add(&busy, 1, relaxed);
+    closer();
+    for (int i = 0; i < 2; i++) {
+        if (early[i])
+            call_end(early[i], false);
+    }
+    atom_fetch_sub(&busy, 1, relaxed);
+}
+
 static bool owner_has_work(void *arg)
 {
     (void)arg;
-    return check_peek(&in_kernel) != 0 || check_peek(&busy) == 0 ||
+    return check_peek(&ready) != 0 || check_peek(&busy) == 0 ||
            check_peek(&port.fifo_len) != 0 ||
            check_peek(&words[0].value) != check_peek(&words[1].value);
 }
@@ -447,7 +488,7 @@ static void finish(void)
     CHECK_THAT(list_is_empty(&port.fifo) && list_is_empty(&port.cancels));
     CHECK_THAT(check_peek(&port.fifo_len) == 0 && check_peek(&port.cancels_len) == 0);
     CHECK_THAT(check_peek(&port.base.admitted) == check_peek(&port.base.finished));
-    CHECK_THAT(got == performed); /* no result is lost, none is made up */
+    CHECK_THAT(check_peek(&got) == performed); /* no result is lost, none is made up */
 }
 
 static void finish_closed(void)
@@ -474,6 +515,17 @@ static const struct check_model models[] = {
     { .name = "op-cancel-close",
       .setup = setup_2,
       .threads = { canceller, owner, closer },
+      .finish = finish_closed,
+      .bound = 1,
+      .max = 120000 },
+    { .name = "op-close-two",
+      .setup = setup_two_early,
+      .threads = { closer_under_ops, owner },
+      .finish = finish_closed,
+      .max = 120000 },
+    { .name = "op-close-silent",
+      .setup = setup_silent,
+      .threads = { closer_under_ops, owner, caller },
       .finish = finish_closed,
       .bound = 1,
       .max = 120000 },

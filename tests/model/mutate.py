@@ -27,19 +27,29 @@ RUNTIME = ROOT / "runtime"
 
 KERNELS = {
     "atomic/spin.h": ["model_spin"],
+    "queue/lifo.h": ["model_lifo"],
     "queue/ring.h": ["model_deque", "model_fifo"],
     "queue/deque.h": ["model_deque"],
     "queue/fifo.h": ["model_fifo"],
-    "queue/inbox.h": ["model_inbox"],
+    "queue/inbox.h": ["model_inbox", "model_loop"],
     "queue/injector.h": ["model_injector"],
     "task/word.h": ["model_word", "model_wait_list"],
     "task/outcome.h": ["model_outcome"],
     "task/future.c": ["model_outcome"],
     "task/parker.c": ["model_parker"],
     "task/scope.c": ["model_scope"],
+    "task/slab.c": ["model_slab"],
     "sched/idle.h": ["model_idle"],
+    "sched/live.h": ["model_live"],
+    "sched/fork.c": ["model_fork"],
     "sync/sem.h": ["model_sem"],
     "io/handover.h": ["model_handover"],
+    "reactor/timer.c": ["model_timer"],
+    "reactor/timer.h": ["model_timer"],
+    "reactor/waker.h": ["model_port"],
+    "reactor/fd_table.c": ["model_op"],
+    "reactor/reactor.c": ["model_op"],
+    "reactor/uring_queue.c": ["model_op"],
 }
 RUN = ["--quiet", "--fail-fast", "--pct", "4000", "--max", "100000"]
 TIMEOUT_S = 120
@@ -137,10 +147,11 @@ class Bench:
             subprocess.run([self.cc, *self.flags(), "-O2", "-c", source, "-o", out], check=True)
             self.objects.append(out)
 
-    def run(self, model, folder):
-        """None when the model passes, else the first line that says why not."""
+    def run(self, model, folder, first=None):
+        """None when the model passes, else the first line that says why not. Headers in `first`
+        (else in the folder) come before all others."""
         obj, exe = folder / "model.o", folder / model
-        subprocess.run([self.cc, *self.flags(folder), "-fsanitize=thread", "-c",
+        subprocess.run([self.cc, *self.flags(first or folder), "-fsanitize=thread", "-c",
                         HERE / f"{model}.c", "-o", obj], check=True)
         subprocess.run([self.cc, obj, *self.objects, "-o", exe], check=True)
         try:
