@@ -97,7 +97,7 @@ def argument_spans(text, start):
 def function_at(lines, number):
     for line in reversed(lines[:number + 1]):
         found = FUNCTION.match(line)
-        if found and not line.startswith(("struct", "typedef", "enum", "union")):
+        if found and not line.startswith("typedef"):
             return found.group(1)
     return "?"
 
