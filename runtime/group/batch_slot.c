@@ -99,8 +99,9 @@ static void slot_push(struct batch *b, struct batch_slot *slot)
     do { /* lock-free: a failure is another push, or the consumer's */
         slot->next = head & DONE_WAITING ? NULL : (struct batch_slot *)head;
         /* [BATCH-1] Release, pairs with the acquire in batch_collect(): the outcome and all that
-         * the call did happen before the sink. */
-    } while (!atom_cas_weak(&b->done, &head, (uintptr_t)slot, release, relaxed));
+         * the call did happen before the sink. [BATCH-2] Acquire, pairs with done_arm(): whoever
+         * reads the wait's number finds that wait open, and not the word of the one before. */
+    } while (!atom_cas_weak(&b->done, &head, (uintptr_t)slot, acq_rel, relaxed));
     if ((head & DONE_WAITING) &&
         word_wake(&target->word, (uint32_t)(head >> 1), CAUSE_DONE) == WAKE_QUEUE)
         consumer_ready(b->task);
@@ -147,8 +148,8 @@ static bool done_arm(struct batch *b, uint32_t seq)
 {
     uintptr_t none = 0;
 
-    /* Relaxed: the number is all that is handed over. */
-    return atom_cas(&b->done, &none, (uintptr_t)seq << 1 | DONE_WAITING, relaxed, relaxed);
+    /* [BATCH-2] Release, pairs with slot_push(): the wait with this number is open. */
+    return atom_cas(&b->done, &none, (uintptr_t)seq << 1 | DONE_WAITING, release, relaxed);
 }
 
 static void done_disarm(struct batch *b, uint32_t seq)
