@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Model of group/batch_slot.c: calls that end on any worker, the consumer that collects their slots
+ * and sleeps when there are none, a cancel of its wait. Claims: each slot is delivered once, with
+ * its result; the consumer never sleeps on a done slot; a push ends the wait that was announced
+ * and no other; when the batch has gone nobody touches it.
+ *
+ * The .c file is included because it is the protocol under test; what it calls is supplied here.
+ */
+#include "group/batch_slot.c"
+
+#include "check.h"
+
+#define CALLS 2
+
+static struct jd_task task;
+static struct batch *batch;
+static struct batch_slot *slots[CALLS];
+static struct check_event ready;
+static struct check_event ended[CALLS]; /* the group's: the last access of a call */
+static JD_ATOMIC(uint32_t) armed;
+static int delivered[CALLS];
+
+int64_t clock_now(void)
+{
+    return 0;
+}
+
+void *mem_alloc(size_t bytes)
+{
+    return check_alloc(bytes);
+}
+
+void mem_free(void *ptr, size_t bytes)
+{
+    (void)bytes;
+    check_free(ptr);
+}
+
+struct worker *worker_current(void)
+{
+    return NULL;
+}
+
+void sched_push(struct worker *w, struct jd_task *t)
+{
+    (void)w;
+    CHECK_THAT(t == &task);
+    check_event_post(&ready);
+}
+
+void task_ready(struct jd_task *t)
+{
+    check_fail("task_ready(%p): the consumer is not pinned", (void *)t);
+}
+
+int sem_give(struct sem *s, uint32_t k)
+{
+    check_fail("sem_give(%p, %u): no semaphore here", (void *)s, k);
+}
+
+jd_result jd_ok(void *ptr)
+{
+    return (jd_result){ .ptr = ptr };
+}
+
+int wait_open(struct wait *w, struct jd_task *t, unsigned kind)
+{
+    w->task = t;
+    w->target = &t->target;
+    w->seq = word_wait_begin(&w->target->word, (kind & WAIT_CANCELLABLE) != 0);
+    return 0;
+}
+
+unsigned wait_sleep(struct wait *w, int64_t deadline)
+{
+    struct task_word *word = &w->target->word;
+
+    (void)deadline;
+    atom_store(&armed, w->seq, release);
+    if (word_park(word))
+        check_event_wait(&ready);
+    word_resume(word);
+    return word_cause(word);
+}
+
+void wait_close(struct wait *w)
+{
+    (void)w;
+}
+
+int wait_error(const struct wait *w, unsigned cause)
+{
+    (void)w, (void)cause;
+    return -ECANCELED;
+}
+
+static jd_result call(void *item, void *ctx)
+{
+    (void)ctx;
+    return (jd_result){ .ptr = item };
+}
+
+static void setup(void)
+{
+    atom_init(&task.target.word.bits, (uint64_t)WORD_RUNNING);
+    task.flags = 0;
+    check_event_init(&ready);
+    atom_init(&armed, 0);
+    batch = check_alloc(sizeof(*batch));
+    batch->task = &task;
+    batch->call = call;
+    batch->o.limit = CALLS;
+    batch->ready_end = &batch->ready;
+    atom_init(&batch->done, 0);
+    atom_init(&batch->running, 0);
+    atom_init(&batch->running_max, 0);
+    for (int i = 0; i < CALLS; i++) {
+        check_event_init(&ended[i]);
+        delivered[i] = 0;
+        slots[i] = batch_slot_take(batch);
+        slots[i]->item = &delivered[i];
+    }
+}
+
+static void caller(void)
+{
+    unsigned self = check_self() - 1;
+
+    (void)batch_call(slots[self]);
+    check_event_post(&ended[self]);
+}
+
+/* batch.c: deliver_one() */
+static void deliver_all(void)
+{
+    struct batch_slot *slot;
+
+    while ((slot = batch->ready)) {
+        batch->ready = slot->next;
+        if (!batch->ready)
+            batch->ready_end = &batch->ready;
+        CHECK_THAT(slot->result.ptr == slot->item && *(int *)slot->item == 0);
+        *(int *)slot->item = 1;
+        batch_slot_put(batch, slot);
+    }
+}
+
+static void consumer(void)
+{
+    bool cancellable = true;
+
+    while (batch->taken > 0) {
+        batch_collect(batch);
+        if (!batch->ready &&
+            batch_sleep(batch, /* wants_permit= */ false, cancellable, CLOCK_FOREVER))
+            cancellable = false; /* abandon_all() */
+        deliver_all();
+    }
+    for (int i = 0; i < CALLS; i++)
+        check_event_wait(&ended[i]); /* jd_group_close() */
+    batch_slots_free(batch);
+    check_free(batch);
+}
+
+static void canceller(void)
+{
+    uint32_t seq = atom_load(&armed, acquire);
+
+    if (seq && word_wake(&task.target.word, seq, CAUSE_CANCELLED) == WAKE_QUEUE)
+        check_event_post(&ready);
+}
+
+static void finish(void)
+{
+    for (int i = 0; i < CALLS; i++)
+        CHECK_THAT(delivered[i] == 1);
+}
+
+static const struct check_model models[] = {
+    { .name = "batch-two-calls",
+      .setup = setup,
+      .threads = { consumer, caller, caller },
+      .finish = finish,
+      .max = 100000 },
+    { .name = "batch-cancel",
+      .setup = setup,
+      .threads = { consumer, caller, caller, canceller },
+      .finish = finish,
+      .bound = 1,
+      .max = 100000 },
+};
+
+CHECK_MAIN(models)
