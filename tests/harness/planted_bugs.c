@@ -37,7 +37,7 @@ static void suspend(void)
     cr_assert_eq(jd_sleep(JD_MS(1)), 0);
 }
 
-/* --- A block is lost by a task that was suspended meanwhile --------------------------------------- */
+/* --- A block is lost by a task that was suspended meanwhile ---------------------------------- */
 
 static void *volatile block;
 
@@ -79,7 +79,7 @@ Test(clean, block_held_by_a_task)
     cr_assert_eq(run(2, holder).error, 0);
 }
 
-/* --- Frames of a task's stack --------------------------------------------------------------------- */
+/* --- Frames of a task's stack ---------------------------------------------------------------- */
 
 static int *volatile frame;
 
@@ -149,7 +149,7 @@ Test(asan, use_after_free_over_a_suspension)
     (void)run(2, heap_user);
 }
 
-/* --- Undefined arithmetic -------------------------------------------------------------------------- */
+/* --- Undefined arithmetic -------------------------------------------------------------------- */
 
 static volatile int big = INT_MAX;
 
@@ -166,7 +166,7 @@ Test(ubsan, overflow_in_a_task)
     (void)run(2, overflower);
 }
 
-/* --- Two tasks at once -------------------------------------------------------------------------------- */
+/* --- Two tasks at once ----------------------------------------------------------------------- */
 
 static volatile int shared; /* each access counts: one that is simultaneous may be missed */
 static atomic_int arrived;
@@ -243,7 +243,7 @@ Test(clean, handed_over_between_workers)
     cr_assert_eq(shared, 2);
 }
 
-/* --- A port that writes after the op has ended ----------------------------------------------------------- */
+/* --- A port that writes after the op has ended ----------------------------------------------- */
 
 static struct port_ops bad_port;
 static const struct port_ops *good_port;

@@ -210,16 +210,8 @@ static void finish(void)
 }
 
 static const struct check_model models[] = {
-    { .name = "fork-one",
-      .setup = setup,
-      .threads = { one, thief },
-      .finish = finish,
-      .bound = 4 },
-    { .name = "fork-two",
-      .setup = setup,
-      .threads = { two, thief },
-      .finish = finish,
-      .bound = 3 },
+    { .name = "fork-one", .setup = setup, .threads = { one, thief }, .finish = finish, .bound = 4 },
+    { .name = "fork-two", .setup = setup, .threads = { two, thief }, .finish = finish, .bound = 3 },
     { .name = "fork-out-of-order",
       .setup = setup_out_of_order,
       .threads = { two, thief },

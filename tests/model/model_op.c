@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Model of an op's life: reactor/reactor.c, fd_table.c, uring_queue.c and uring_op.c unchanged, over
- * a kernel of forty lines. Submission, completion, cancel by the op's task, close by another one,
+ * Model of an op's life: reactor/reactor.c, fd_table.c, uring_queue.c, uring_op.c unchanged, over a
+ * kernel of forty lines. Submission, completion, cancel by the op's task, close by another one,
  * a second op, and the next file of the same number. Claims: complete() comes once, after which
  * nobody touches the op; a cancel or close ends it; a result that was reached is not lost; close(2)
  * comes once, with nothing on its way to that descriptor; done() comes once; counters meet.
@@ -55,179 +55,18 @@ static struct request {
     int res; /* what it ends with */
     bool used;
 } requests[REQUESTS];
-static JD_ATOMIC(uint32_t) ready;     /* requests that can end */
-static JD_ATOMIC(uint32_t) busy;      /* threads that still need the owner */
+static JD_ATOMIC(uint32_t) ready; /* requests that can end */
+static JD_ATOMIC(uint32_t) busy;  /* threads that still need the owner */
 static unsigned sq_room;
-static bool silent; /* nothing arrives: requests end by a cancel only */
-static struct call *early[2]; /* submitted before the threads start */
-static int closed;      /* times close(2) was called */
-static uint32_t performed;   /* requests that the kernel carried out */
-static JD_ATOMIC(uint32_t) got;       /* calls that returned a result */
+static bool silent;             /* nothing arrives: requests end by a cancel only */
+static struct call *early[2];   /* submitted before the threads start */
+static int closed;              /* times close(2) was called */
+static uint32_t performed;      /* requests that the kernel carried out */
+static JD_ATOMIC(uint32_t) got; /* calls that returned a result */
 
-/* --- The kernel and what else the sources need ---------------------------------------------------- */
+#include "fake_kernel.h"
 
-#if URING_TSAN
-/* Not needed: the kernel's lock orders, as the real one does. */
-void __tsan_acquire(void *address)
-{
-    (void)address;
-}
-
-void __tsan_release(void *address)
-{
-    (void)address;
-}
-#endif
-
-int64_t clock_now(void)
-{
-    return 0;
-}
-
-void *mem_alloc(size_t bytes)
-{
-    return check_alloc(bytes);
-}
-
-void *mem_calloc(size_t bytes)
-{
-    return check_alloc(bytes);
-}
-
-void mem_free(void *ptr, size_t bytes)
-{
-    (void)bytes;
-    if (ptr)
-        check_free(ptr);
-}
-
-int nudge_init(struct nudge *n, unsigned count)
-{
-    (void)n, (void)count;
-    return 0;
-}
-
-void nudge_fini(struct nudge *n)
-{
-    (void)n;
-}
-
-void nudge_enter(struct nudge *n, unsigned index)
-{
-    (void)n, (void)index;
-}
-
-void nudge_leave(struct nudge *n, unsigned index)
-{
-    (void)n, (void)index;
-}
-
-bool nudge_send(struct nudge *n, unsigned index)
-{
-    (void)n, (void)index;
-    return false;
-}
-
-static int model_close(int fd)
-{
-    CHECK_THAT(fd == FD);
-    spin_lock(&kernel_lock);
-    for (int i = 0; i < REQUESTS; i++) /* it would find the next file of that number */
-        CHECK_THAT(!requests[i].used);
-    CHECK_THAT(ring_unsubmitted(&port.ring) == 0);
-    silent = false; /* the next file has data */
-    spin_unlock(&kernel_lock);
-    plain_write(closed, plain_read(closed) + 1);
-    return 0;
-}
-
-struct io_uring_sqe *ring_sqe(struct ring *ring)
-{
-    unsigned tail = atom_load(&ring->sq_tail->value, relaxed);
-
-    if (tail - atom_load(&ring->sq_head->value, acquire) >= sq_room)
-        return NULL;
-    memset(&sqes[tail % SQES], 0, sizeof(sqes[0]));
-    return &sqes[tail % SQES];
-}
-
-void ring_publish(struct ring *ring)
-{
-    atom_store(&ring->sq_tail->value, atom_load(&ring->sq_tail->value, relaxed) + 1, release);
-}
-
-static struct request *request_of(uint64_t user_data)
-{
-    for (int i = 0; i < REQUESTS; i++) {
-        if (requests[i].used && requests[i].user_data == user_data)
-            return &requests[i];
-    }
-    return NULL;
-}
-
-static void request_add(uint64_t user_data)
-{
-    for (int i = 0; i < REQUESTS; i++) {
-        if (!requests[i].used) {
-            requests[i] = (struct request){ .user_data = user_data, .res = 1, .used = true };
-            if (!silent)
-                atom_fetch_add(&ready, 1, relaxed);
-            return;
-        }
-    }
-    check_fail("too few requests");
-}
-
-int ring_enter(struct ring *ring, int registered, unsigned submit, unsigned min_complete,
-               unsigned flags, int64_t wait_ns)
-{
-    unsigned head;
-
-    (void)registered, (void)submit, (void)min_complete, (void)flags, (void)wait_ns;
-    spin_lock(&kernel_lock);
-    head = atom_load(&ring->sq_head->value, relaxed);
-    while (head != atom_load(&ring->sq_tail->value, acquire))
-        request_add(sqes[head++ % SQES].user_data);
-    atom_store(&ring->sq_head->value, head, release);
-    spin_unlock(&kernel_lock);
-    return 1;
-}
-
-int ring_sync_cancel(struct ring *ring, uint64_t user_data, unsigned flags)
-{
-    struct request *request;
-
-    (void)ring, (void)flags;
-    spin_lock(&kernel_lock);
-    request = request_of(user_data);
-    if (request && silent && request->res > 0)
-        atom_fetch_add(&ready, 1, relaxed);
-    if (request)
-        request->res = -ECANCELED;
-    spin_unlock(&kernel_lock);
-    return request ? 0 : -ENOENT;
-}
-
-/* The oldest request ends. */
-static bool kernel_complete(struct ring_completion *ret)
-{
-    bool found = false;
-
-    spin_lock(&kernel_lock);
-    for (int i = 0; i < REQUESTS && !found; i++) {
-        if (!requests[i].used || (silent && requests[i].res > 0))
-            continue;
-        *ret = (struct ring_completion){ requests[i].user_data, requests[i].res, 0 };
-        performed += requests[i].res > 0;
-        requests[i].used = false;
-        atom_fetch_sub(&ready, 1, relaxed);
-        found = true;
-    }
-    spin_unlock(&kernel_lock);
-    return found;
-}
-
-/* --- port_uring.c -------------------------------------------------------------------------------- */
+/* --- port_uring.c ---------------------------------------------------------------------------- */
 
 static bool handle_op(struct uring_port *p, const struct ring_completion *cqe)
 {
@@ -273,7 +112,7 @@ const struct port_ops port_uring_ops = {
 };
 const struct port_ops port_epoll_ops = { .name = "none" };
 
-/* --- Threads -------------------------------------------------------------------------------------- */
+/* --- Threads --------------------------------------------------------------------------------- */
 
 static void setup_room(unsigned room, unsigned callers)
 {
@@ -461,8 +300,7 @@ static void closer_under_ops(void)
 static bool owner_has_work(void *arg)
 {
     (void)arg;
-    return check_peek(&ready) != 0 || check_peek(&busy) == 0 ||
-           check_peek(&port.fifo_len) != 0 ||
+    return check_peek(&ready) != 0 || check_peek(&busy) == 0 || check_peek(&port.fifo_len) != 0 ||
            check_peek(&words[0].value) != check_peek(&words[1].value);
 }
 
@@ -503,10 +341,7 @@ static const struct check_model models[] = {
       .threads = { caller, owner },
       .finish = finish,
       .bound = 3 },
-    { .name = "op-cancel",
-      .setup = setup_1,
-      .threads = { canceller, owner },
-      .finish = finish },
+    { .name = "op-cancel", .setup = setup_1, .threads = { canceller, owner }, .finish = finish },
     { .name = "op-close",
       .setup = setup_2,
       .threads = { caller, owner, closer },

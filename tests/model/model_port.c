@@ -34,9 +34,9 @@ static struct port {
     JD_ATOMIC(uint32_t) cqes;
     JD_ATOMIC(uint64_t) device; /* the eventfd's counter */
 } port;
-static JD_ATOMIC(uint32_t) posted;  /* work of another worker, rung for */
-static JD_ATOMIC(uint32_t) left;    /* completions and posts not yet handled */
-static int payload; /* written before the completion or the post */
+static JD_ATOMIC(uint32_t) posted; /* work of another worker, rung for */
+static JD_ATOMIC(uint32_t) left;   /* completions and posts not yet handled */
+static int payload;                /* written before the completion or the post */
 
 static ssize_t model_read(int fd, void *buf, size_t bytes)
 {

@@ -190,10 +190,7 @@ static void finish(void)
 }
 
 static const struct check_model models[] = {
-    { .name = "slab-walk",
-      .setup = setup,
-      .threads = { worker, walker },
-      .finish = finish },
+    { .name = "slab-walk", .setup = setup, .threads = { worker, walker }, .finish = finish },
     { .name = "slab-two-walks",
       .setup = setup,
       .threads = { worker, walker, walker },

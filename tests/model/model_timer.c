@@ -105,7 +105,7 @@ static void finish_rearmed(void)
     CHECK_THAT(fired[1] == 1 && timer_wheel_count(&wheel) == 0);
 }
 
-/* --- A timed wait whose timer is in its frame (sched/wait.c, task_sleep) ----------------------------- */
+/* --- A timed wait whose timer is in its frame (sched/wait.c, task_sleep) --------------------- */
 
 static void *wait_claim(struct timer *timer)
 {
@@ -187,7 +187,7 @@ static void finish_wait(void)
     CHECK_THAT(timer_wheel_count(&wheel) == 0);
 }
 
-/* --- The owner's park -------------------------------------------------------------------------------- */
+/* --- The owner's park ------------------------------------------------------------------------ */
 
 static void armer(void)
 {
@@ -202,7 +202,7 @@ static void owner(void)
         (void)timer_wheel_expire(&wheel, now, deliver_index, NULL);
         if (fired[0])
             break;
-        atom_store(&parked, 1, seq_cst); /* P1 */
+        atom_store(&parked, 1, seq_cst);             /* P1 */
         if (timer_wheel_next(&wheel) == INT64_MAX) { /* P2 */
             check_event_wait(&bell);
         } else if (!atom_exchange(&parked, 0, seq_cst)) {

@@ -9,7 +9,7 @@ time, in a copy that comes first in the include path. The models of that kernel 
 model kills must stand in survivors.txt with a reason; an entry there that matches no surviving
 mutant fails, too, so the list stays true.
 
-usage: mutate.py [--kernel TEXT] [--jobs N] [--cc CC] [--include DIR] [--verbose]
+usage: mutate.py [--kernel TEXT] [--changed-since COMMIT] [--jobs N] [--cc CC] [--include DIR] [--verbose]
 """
 import argparse
 import concurrent.futures
@@ -41,14 +41,15 @@ KERNELS = {
     "task/slab.c": ["model_slab"],
     "sched/idle.h": ["model_idle"],
     "sched/live.h": ["model_live"],
+    "sched/ready.c": ["model_foreign"],
     "sched/fork.c": ["model_fork"],
     "sync/sem.h": ["model_sem"],
+    "group/batch_slot.c": ["model_batch"],
     "io/handover.h": ["model_handover"],
     "reactor/timer.c": ["model_timer"],
     "reactor/timer.h": ["model_timer"],
     "reactor/waker.h": ["model_port"],
-    "reactor/fd_table.c": ["model_op"],
-    "reactor/reactor.c": ["model_op"],
+    "reactor/fd_table.c": ["model_fd_table"],
     "reactor/uring_queue.c": ["model_op"],
 }
 RUN = ["--quiet", "--fail-fast", "--pct", "4000", "--max", "100000"]
@@ -147,11 +148,10 @@ class Bench:
             subprocess.run([self.cc, *self.flags(), "-O2", "-c", source, "-o", out], check=True)
             self.objects.append(out)
 
-    def run(self, model, folder, first=None):
-        """None when the model passes, else the first line that says why not. Headers in `first`
-        (else in the folder) come before all others."""
+    def run(self, model, folder):
+        """None when the model passes, else the first line that says why not."""
         obj, exe = folder / "model.o", folder / model
-        subprocess.run([self.cc, *self.flags(first or folder), "-fsanitize=thread", "-c",
+        subprocess.run([self.cc, *self.flags(folder), "-fsanitize=thread", "-c",
                         HERE / f"{model}.c", "-o", obj], check=True)
         subprocess.run([self.cc, obj, *self.objects, "-o", exe], check=True)
         try:
@@ -195,6 +195,14 @@ def source_of(kernel, includes):
     sys.exit(f"no such kernel: {kernel}")
 
 
+def changed_since(commit):
+    """Kernels, or their models, that differ from a commit."""
+    names = subprocess.run(["git", "diff", "--name-only", commit, "--", "runtime", "tests/model"],
+                           cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    return [kernel for kernel, models in KERNELS.items() if f"runtime/{kernel}" in names or
+            any(f"tests/model/{model}.c" in names for model in models)]
+
+
 def baseline(bench, kernels):
     """The models must pass unmutated, or every mutant would look killed."""
     folder = bench.scratch / "base"
@@ -233,6 +241,7 @@ def report(results, verbose):
 def main():
     parser = argparse.ArgumentParser(description="order mutation of the lock-free kernels")
     parser.add_argument("--kernel", default="", help="only kernels whose path contains this")
+    parser.add_argument("--changed-since", metavar="COMMIT", help="only kernels that differ from it")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--cc", default="gcc")
     parser.add_argument("--include", action="append", default=[],
@@ -241,6 +250,12 @@ def main():
     options = parser.parse_args()
     started = time.monotonic()
     kernels = [kernel for kernel in KERNELS if options.kernel in kernel]
+    if options.changed_since:
+        changed = changed_since(options.changed_since)
+        kernels = [kernel for kernel in kernels if kernel in changed]
+        if not kernels:
+            print("no kernel has changed")
+            return 0
     with tempfile.TemporaryDirectory() as name:
         bench = Bench(options, pathlib.Path(name))
         bench.build_checker()

@@ -13,8 +13,6 @@ import argparse
 import concurrent.futures
 import pathlib
 import re
-import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,23 +20,51 @@ import time
 import mutate
 
 HERE = mutate.HERE
-NAMED = re.compile(r"^\+\+\+ b/runtime/(\S+)", re.M)
+HUNK = re.compile(r"^@@ -(\d+)")
 MODELS = re.compile(r"^Models: (.+)$", re.M)
+
+
+def hunks_of(text):
+    """(file below runtime/, line, old text, new text) of each hunk of a unified diff."""
+    name, hunks = None, []
+    for line in text.split("\n"):
+        start = HUNK.match(line)
+        if line.startswith("+++ b/runtime/"):
+            name = line[len("+++ b/runtime/"):]
+        elif start:
+            hunks.append((name, int(start[1]), [], []))
+        elif hunks and line[:1] in (" ", "-", "+"):
+            if line[0] != "+":
+                hunks[-1][2].append(line[1:] + "\n")
+            if line[0] != "-":
+                hunks[-1][3].append(line[1:] + "\n")
+    return [(name, line, "".join(old), "".join(new)) for name, line, old, new in hunks]
+
+
+def apply(hunk, folder):
+    """To a copy below `folder`; the place nearest to the hunk's line. False: its text is gone."""
+    name, line, old, new = hunk
+    target = folder / name
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text((mutate.RUNTIME / name).read_text(encoding="utf-8"), encoding="utf-8")
+    text = target.read_text(encoding="utf-8")
+    places = [found.start() for found in re.finditer(re.escape(old), text)]
+    if not places:
+        return False
+    at = min(places, key=lambda place: abs(text.count("\n", 0, place) + 1 - line))
+    target.write_text(text[:at] + new + text[at + len(old):], encoding="utf-8")
+    return True
 
 
 def judge(bench, patch, folder):
     """(caught, what says so)."""
     text = patch.read_text(encoding="utf-8")
-    for name in NAMED.findall(text):
-        target = folder / "runtime" / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(mutate.RUNTIME / name, target)
-    done = subprocess.run(["patch", "-p1", "--quiet", "--no-backup-if-mismatch", "-i", patch],
-                          cwd=folder, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        return False, f"does not apply: {done.stdout.strip()}"
-    for model in MODELS.search(text).group(1).split():
-        why = bench.run(model, folder, folder / "runtime")
+    hunks = hunks_of(text)
+    if not hunks or not all(apply(hunk, folder) for hunk in hunks):
+        return False, "does not apply: write it anew for the source as it is now"
+    for model in MODELS.search(text)[1].split():
+        why = bench.run(model, folder)
         if why:
             return True, why
     return False, "no model noticed"
