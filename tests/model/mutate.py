@@ -38,6 +38,7 @@ KERNELS = {
     "task/future.c": ["model_outcome"],
     "task/parker.c": ["model_parker"],
     "task/scope.c": ["model_scope"],
+    "task/scope.h": ["model_scope"],
     "task/slab.c": ["model_slab"],
     "sched/idle.h": ["model_idle"],
     "sched/live.h": ["model_live"],
