@@ -70,7 +70,7 @@ ON_WORKERS(map_that_is_cancelled_tells_what_was_called, 1, 10)
     jd_result ret[4];
     jd_scope scope;
 
-    jd_scope_open(&scope, JD_MS(10));
+    jd_scope_open(&scope, JD_MS(200));
     cr_assert_eq(jd_map(items, 4, 2, sleep_or_not, NULL, ret), -ECANCELED);
     cr_assert_eq(jd_scope_close(&scope), -ETIMEDOUT);
     cr_assert_eq(ret[0].error, 0);
