@@ -24,6 +24,7 @@ JD_BEGIN_DECLS
 #define JD_REPORT_LOCK_HELD 4u      /**< A task ended or suspended with a lock held. */
 #define JD_REPORT_STACK 5u          /**< A task came near the end of its stack. */
 #define JD_REPORT_CANCEL_IGNORED 6u /**< A task goes on suspending long after its cancel. */
+#define JD_REPORT_ESCAPE 7u         /**< A simulated task used something real. */
 
 /** One report. Borrowed: valid during the call of the handler. */
 typedef struct jd_report {

@@ -24,6 +24,7 @@
 #include <jackdaw/result.h>
 #include <jackdaw/runtime.h>
 #include <jackdaw/scope.h>
+#include <jackdaw/sim.h>
 #include <jackdaw/sync.h>
 #include <jackdaw/task.h>
 #include <jackdaw/time.h>

@@ -16,6 +16,7 @@ struct config {
     uint64_t seed;
     bool has_quota;
     const char *name;
+    struct sim *sim; /* plays the workers; NULL: threads do */
 };
 
 /* -EINVAL, -E2BIG: what the caller or the environment says makes no sense. */

@@ -7,7 +7,11 @@
  */
 #include "sched/worker.h"
 
+struct config;
 struct done_callback;
+
+/* runtime.c */
+int runtime_new(const struct config *c, jd_runtime **ret);
 
 /* run.c: the calling thread serves worker 0 until the runtime stops. 0, -EBUSY, -ESHUTDOWN, ... */
 /* until: its end stops the run, through `stopper`, which is consumed; both NULL = jd_stop(). */

@@ -21,6 +21,7 @@
 #include "sched/error.h"
 #include "sched/spawn.h"
 #include "sched/wait.h"
+#include "sim/sim.h"
 
 static void wake_all(struct jd_runtime *rt)
 {
@@ -263,9 +264,9 @@ static int run_begin(struct jd_runtime *rt, bool all_on_threads, jd_future *unti
     pthread_mutex_lock(&rt->run_lock);
     if (atom_load(&rt->state, acquire) != RUNTIME_NEW || rt->started)
         err = -EBUSY;
-    if (!err && !rt->watchdog.running && watchdog_start(rt))
+    if (!err && !rt->sim && !rt->watchdog.running && watchdog_start(rt))
         report_missing(rt, "the watchdog", -EAGAIN);
-    if (!err)
+    if (!err && !rt->sim)
         err = threads_start(rt, all_on_threads ? 0 : 1);
     if (!err) {
         rt->started = all_on_threads;
@@ -316,7 +317,7 @@ int runtime_run(struct jd_runtime *rt, jd_future *until, struct done_callback *s
         done_callback_add(stopper, until, stop_run, rt);
     err = run_begin(rt, false, until);
     if (!err) {
-        err = worker_serve(&rt->workers[0]);
+        err = rt->sim ? sim_serve(rt->sim, rt) : worker_serve(&rt->workers[0]);
         run_end(rt);
     }
     if (until)

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "sched/callback.h"
 #include "sched/error.h"
+#include "sim/sim.h"
 
 #define FIFO_LOG2 8
 #define FORKS_LOG2 8
@@ -101,6 +102,7 @@ static void runtime_init(struct jd_runtime *rt, const struct config *c)
     rt->shutdown_timeout = c->shutdown_timeout;
     rt->stack_bytes = c->stack_bytes;
     rt->has_quota = c->has_quota;
+    rt->sim = c->sim;
     strncpy(rt->name, c->name, sizeof(rt->name) - 1);
     slab_depot_init(&rt->depot);
     idle_init(&rt->idle);
@@ -147,7 +149,9 @@ static void runtime_destroy(struct jd_runtime *rt)
 
 static int runtime_build(struct jd_runtime *rt, const struct config *c)
 {
-    struct reactor_config reactor = { .workers = c->workers, .want = c->reactor };
+    struct reactor_config reactor = { .workers = c->workers,
+                                      .want = c->reactor,
+                                      .replace = c->sim ? &port_sim_ops : NULL };
     int err;
 
     rt->stub = runtime_stub_new(rt);
@@ -170,28 +174,33 @@ static int runtime_build(struct jd_runtime *rt, const struct config *c)
     return err ? err : runtime_register(rt);
 }
 
-int jd_runtime_new(const jd_config *cfg, jd_runtime **ret)
+int runtime_new(const struct config *c, jd_runtime **ret)
 {
-    struct config c;
     struct jd_runtime *rt;
     int err;
 
-    if (!ret)
-        return -EINVAL;
-    err = config_read(cfg, &c);
-    if (err)
-        return err;
     rt = mem_aligned(JD_CACHE_LINE, sizeof(*rt));
     if (!rt)
         return -ENOMEM;
-    runtime_init(rt, &c);
-    err = runtime_build(rt, &c);
+    runtime_init(rt, c);
+    err = runtime_build(rt, c);
     if (err) {
         runtime_destroy(rt);
         return err;
     }
     *ret = rt;
     return 0;
+}
+
+int jd_runtime_new(const jd_config *cfg, jd_runtime **ret)
+{
+    struct config c;
+    int err;
+
+    if (!ret)
+        return -EINVAL;
+    err = config_read(cfg, &c);
+    return err ? err : runtime_new(&c, ret);
 }
 
 /* Stale queue entries (joined inline) and callbacks that will not run any more. */

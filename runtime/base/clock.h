@@ -13,8 +13,10 @@
 typedef int64_t (*clock_source)(void);
 
 int64_t clock_now(void);
+int64_t clock_real(void); /* whatever the source is: for a source that serves one thread only */
 
-/* NULL restores the system's clock. Only while no runtime runs. */
+/* NULL restores the system's clock. Threads that run a runtime meanwhile must be served by the new
+ * source as by the old one. */
 void clock_set_source(clock_source source);
 
 /* now + delay without overflow: CLOCK_FOREVER stays for ever, a negative delay is 0. */

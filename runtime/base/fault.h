@@ -23,6 +23,8 @@ enum fault_point {
 void fault_arm(enum fault_point point, uint64_t first, uint64_t count);
 /* Visits since fault_arm(). */
 uint64_t fault_visits(enum fault_point point);
+/* Asked in addition at each visit, by any thread; NULL: nobody. For the simulator. */
+void fault_set_source(bool (*source)(enum fault_point point));
 bool fault_hit_slow(enum fault_point point);
 
 extern int fault_armed_any; /* written by tests while the runtime is quiet */

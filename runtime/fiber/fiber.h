@@ -42,6 +42,7 @@ struct fiber {
     char *high;
     struct stack_pool *pool; /* NULL: native */
     void *user;              /* the scheduler's: what runs here now, for overflow reports */
+    void *wait;              /* the scheduler's, under simulation: what it waits in */
     void (*entry)(struct fiber *prev);
     uintptr_t cxx[2];  /* C++ exception globals at rest: caught list, uncaught count */
     void *cxx_globals; /* those of the thread it runs on; NULL: no C++ in the process */

@@ -34,6 +34,30 @@ ssize_t sys_send(int fd, const void *buf, size_t len, int flags); /* and MSG_NOS
 int sys_poll_now(int fd, short events); /* the events that hold, 0 for none */
 int sys_status_flags(int fd);           /* O_* */
 
+/*
+ * The same calls, simulated: every function above goes there while the calling thread simulates
+ * (sched/choice.h). NULL: the kernel's again.
+ */
+struct io_system {
+    int (*socket)(int domain, int type, int protocol);
+    int (*set_option)(int fd, int level, int name, int value);
+    int (*bind)(int fd, const struct sockaddr *addr, socklen_t len);
+    int (*listen)(int fd, int backlog);
+    int (*connect)(int fd, const struct sockaddr *addr, socklen_t len);
+    int (*local_name)(int fd, struct sockaddr *addr, socklen_t *len);
+    int (*peer_name)(int fd, struct sockaddr *addr, socklen_t *len);
+    int (*shutdown)(int fd, int how);
+    int (*close)(int fd);
+    int (*unlink)(const char *path);
+    bool (*is_socket_file)(const char *path);
+    ssize_t (*recv)(int fd, void *buf, size_t len, int flags);
+    ssize_t (*send)(int fd, const void *buf, size_t len, int flags);
+    int (*poll_now)(int fd, short events);
+    int (*status_flags)(int fd);
+};
+
+void sys_replace(const struct io_system *system);
+
 /* The error that this thread's last failed call of the C library left; sets errno to `saved`. */
 int sys_error_save(void);
 int sys_error_take(int saved);

@@ -54,6 +54,8 @@ struct port_ops {
     void (*flush_asked)(struct port *p);
     /* No lock: a descriptor is about to be closed; no op is in flight on it. */
     void (*forget_fd)(struct reactor *r, struct fd_slot *slot, int fd);
+    /* In place of close(2); NULL: that one. 0 or a negative errno. */
+    int (*close_fd)(struct reactor *r, int fd);
     int (*poll)(struct port *p);
     int (*help)(struct port *p);
     bool (*needs_help)(struct port *p);

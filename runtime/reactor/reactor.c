@@ -191,6 +191,12 @@ void reactor_thread_leave(struct reactor *r, unsigned index)
     nudge_leave(&r->nudge, index);
 }
 
+void reactor_thread_play(const struct reactor *r, unsigned index)
+{
+    self.reactor = r;
+    self.index = index;
+}
+
 void reactor_thread_forget(void)
 {
     self.reactor = NULL;
@@ -222,21 +228,28 @@ int reactor_submit(struct reactor *r, unsigned index, struct op *op)
     return 0;
 }
 
+/* EINTR: Linux has closed it all the same. */
+static int release_fd(struct reactor *r, int fd)
+{
+    if (r->ops->close_fd)
+        return r->ops->close_fd(r, fd);
+    return close(fd) < 0 && errno != EINTR ? -errno : 0;
+}
+
 static void close_and_tell(struct reactor *r, struct fd_slot *slot, struct fd_close *c)
 {
     int fd = c->fd;
 
     r->ops->forget_fd(r, slot, fd);
-    /* EINTR: Linux has closed it all the same. */
-    c->result = close(fd) < 0 && errno != EINTR ? -errno : 0;
+    c->result = release_fd(r, fd);
     fd_slot_reopen(slot);
     c->done(c);
 }
 
-static int result_when_asked(const struct op *op, uint8_t asked, int result)
+static int result_when_asked(struct reactor *r, const struct op *op, uint8_t asked, int result)
 {
     if ((asked & OP_ASKED_CLOSE) && op->kind == OP_ACCEPT && result >= 0) {
-        close(result); /* nobody who closes a listener expects another connection from it */
+        (void)release_fd(r, result); /* nobody who closes a listener expects another connection from it */
         return -EBADF;
     }
     if (result == -ECANCELED && !(asked & OP_ASKED_CANCEL))
@@ -252,7 +265,7 @@ void op_finish(struct reactor *r, struct op *op, int result)
     uint8_t asked = atom_load(&op->asked, relaxed) & (OP_ASKED_CANCEL | OP_ASKED_CLOSE);
     struct fd_close *closer;
 
-    op->result = asked ? result_when_asked(op, asked, result) : result;
+    op->result = asked ? result_when_asked(r, op, asked, result) : result;
     closer = fd_slot_leave(slot, op);
     op->complete(op); /* the op may be gone from here on */
     if (closer)
@@ -296,7 +309,7 @@ static int close_idle_fd(struct reactor *r, struct fd_slot *slot, struct fd_clos
     int error;
 
     r->ops->forget_fd(r, slot, c->fd);
-    error = close(c->fd) < 0 && errno != EINTR ? -errno : 0;
+    error = release_fd(r, c->fd);
     fd_slot_reopen(slot);
     if (error == -EBADF)
         return error;

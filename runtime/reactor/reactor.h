@@ -52,6 +52,8 @@ const char *reactor_why(const struct reactor *r);  /* one sentence, lives as lon
 /* The calling thread now serves worker `index` (once per thread and reactor). 0 or -errno. */
 int reactor_thread_enter(struct reactor *r, unsigned index);
 void reactor_thread_leave(struct reactor *r, unsigned index);
+/* The calling thread plays this worker for now, next to others (simulation). NULL: none. */
+void reactor_thread_play(const struct reactor *r, unsigned index);
 /* In the child of a fork: this thread serves nothing any more; the parent's reactor is left alone. */
 void reactor_thread_forget(void);
 

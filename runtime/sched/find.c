@@ -9,6 +9,7 @@
  * What a burning worker leaves behind otherwise (completions, due timers, its LIFO slot) is taken
  * only when the watchdog calls it stale.
  */
+#include "sched/choice.h"
 #include "sched/fork.h"
 #include "sched/worker.h"
 
@@ -152,8 +153,12 @@ struct jd_task *sched_steal(struct worker *w)
 
     for (unsigned i = 0; i < count; i++) {
         struct worker *victim = &w->rt->workers[(start + i) % count];
-        struct jd_task *t = victim == w ? NULL : steal_from(w, victim);
+        struct jd_task *t;
 
+        if (victim == w)
+            continue;
+        choice(CHOICE_STEAL);
+        t = steal_from(w, victim);
         if (t)
             return t;
     }

@@ -22,6 +22,7 @@
 #include <errno.h>
 #include <sched.h>
 
+#include "sched/choice.h"
 #include "sched/spawn.h"
 
 #define FORK_QUEUED ((struct jd_task *)NULL)
@@ -47,8 +48,10 @@ static inline void look_for_sleepers(struct worker *w)
 
     /* Relaxed: a heuristic. */
     if (JD_UNLIKELY(atom_load(&idle->parked, relaxed) != 0) &&
-        atom_load(&idle->searching, relaxed) == 0)
+        atom_load(&idle->searching, relaxed) == 0) {
         sched_wake_workers(w->rt, 1);
+        choice(CHOICE_FORK);
+    }
 }
 
 void jd_fork_start(jd_fork *handle, jd_fn fn, void *arg)

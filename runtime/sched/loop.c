@@ -11,6 +11,7 @@
  */
 #include "base/clock.h"
 #include "sched/callback.h"
+#include "sched/choice.h"
 #include "sched/worker.h"
 
 /* The searcher has found something: idle.h I3. */
@@ -122,9 +123,12 @@ static void fifo_turn(struct worker *w)
 
 static JD_NOINLINE void loop_turn(void)
 {
-    struct worker *w = worker_current();
-    struct jd_task *t = w->handoff;
+    struct worker *w;
+    struct jd_task *t;
 
+    choice(CHOICE_TURN);
+    w = worker_current();
+    t = w->handoff;
     if (t) {
         w->handoff = NULL;
         run_task(w, t);

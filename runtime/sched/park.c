@@ -10,6 +10,7 @@
  * I4  It spins before the park only if the last spin paid and the cgroup leaves it the CPU.
  */
 #include "base/clock.h"
+#include "sched/choice.h"
 #include "sched/worker.h"
 
 /* How often a draining runtime looks whether its last task has ended. */
@@ -71,7 +72,9 @@ static void park(struct worker *w)
     slept_at = clock_now();
     if (JD_UNLIKELY(atom_load(&rt->draining, acquire)) && deadline > slept_at + DRAIN_LOOK_NS)
         deadline = slept_at + DRAIN_LOOK_NS; /* [STOP-1] the end may be missed by a hair (run.c) */
-    found = sched_has_work(w);               /* W2 */
+    choice(CHOICE_PARK);
+    found = sched_has_work(w); /* W2 */
+    choice(CHOICE_PARK);
     if (found || deadline <= slept_at)
         reactor_park_abort(rt->reactor, w->index);
     else

@@ -19,6 +19,7 @@
  * I2  A thread from outside counts itself in rt->foreign from before the task becomes visible until
  *     its last access; jd_runtime_free() waits for 0 (task/stub.h).
  */
+#include "sched/choice.h"
 #include "sched/worker.h"
 
 static void wake_one(struct jd_runtime *rt)
@@ -128,6 +129,7 @@ void task_ready(struct jd_task *t)
     struct worker *w = worker_current();
     struct jd_runtime *rt = task_runtime(t); /* the task has not ended: the runtime lives */
 
+    choice_note(EVENT_WAKE, t->id);
     if (JD_LIKELY(w && w->rt == rt)) {
         ready_on_worker(w, t);
         return;

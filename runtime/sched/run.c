@@ -12,6 +12,7 @@
  */
 #include <errno.h>
 
+#include "sched/choice.h"
 #include "sched/error.h"
 #include "sched/worker.h"
 
@@ -46,6 +47,7 @@ static void task_finish(struct jd_task *t, jd_result result)
     struct group *group = t->group;
     uint32_t flags = outcome_flags(t, result);
 
+    choice_note(EVENT_END, t->id);
     if (JD_UNLIKELY(t->scope != &t->root))
         error_scope_outlived(t);
     scope_unlink(&t->root);
@@ -71,6 +73,7 @@ void sched_run_fresh(struct jd_task *t)
     t->fiber = w->fiber;
     w->current = t;
     w->fiber->user = t;
+    choice_note(EVENT_STEP, t->id);
     /* Relaxed: a hint for the watchdog, that this is a step of its own. */
     atom_store(&w->epoch, atom_load(&w->epoch, relaxed) + 1, relaxed);
     jd_result result = t->fn(t->arg);
@@ -95,6 +98,7 @@ void sched_run_inline(struct jd_task *t)
     t->root.parent = caller->scope;
     w->current = t;
     w->fiber->user = t;
+    choice_note(EVENT_STEP, t->id);
     task_finish(t, t->fn(t->arg));
     w = worker_current();
     w->current = caller;

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "sched/choice.h"
 #include "sched/error.h"
 
 #define ID_BLOCK 1024
@@ -125,6 +126,7 @@ static struct jd_task *make(struct worker *w, jd_fn fn, void *arg, struct scope 
 
     if (t) {
         t->flags = TASK_STOLEN_FORK;
+        choice_note(EVENT_SPAWN, t->id);
         atom_store(&t->future.refs, refs, release); /* [REF-2] */
     }
     return t;
@@ -284,6 +286,7 @@ int sched_spawn(struct jd_runtime *rt, jd_fn fn, void *arg, const jd_task_option
     atom_store(&t->future.refs, ret ? 2 : 1, release); /* [REF-2] */
     if (ret)
         *ret = t;
+    choice_note(EVENT_SPAWN, t->id);
     task_start(w, t, (opt.flags & JD_TASK_EAGER) != 0);
     return 0;
 }

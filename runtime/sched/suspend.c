@@ -14,6 +14,7 @@
  *
  * Threads: workers.
  */
+#include "sched/choice.h"
 #include "sched/fork.h"
 #include "sched/worker.h"
 
@@ -42,6 +43,7 @@ void sched_after_switch(struct fiber *prev)
     w->post.task = NULL;
     switch (kind) {
     case POST_PARK:
+        choice(CHOICE_PUBLISH);
         if (!word_park(&t->target.word))
             sched_push(w, t); /* its wait ended while we were leaving */
         break;
@@ -66,6 +68,7 @@ static void task_describe(struct worker *w, struct jd_task *t)
 {
     w->current = t;
     w->fiber->user = t;
+    choice_note(EVENT_STEP, t->id);
     /* Relaxed: read by the watchdog for a report; the name is looked up there. */
     atom_store(&w->epoch, atom_load(&w->epoch, relaxed) + 1, relaxed);
 }
@@ -102,10 +105,14 @@ static struct fiber *next_stack(struct worker *w)
 
 void sched_suspend(enum post_kind kind)
 {
-    struct worker *w = worker_current();
-    struct jd_task *t = w->current;
-    struct fiber *from = w->fiber;
+    struct worker *w;
+    struct jd_task *t;
+    struct fiber *from;
 
+    choice(CHOICE_SUSPEND);
+    w = worker_current();
+    t = w->current;
+    from = w->fiber;
     JD_ASSERT(t != NULL);
     if (JD_UNLIKELY(deque_len(&w->forks) != 0))
         fork_promote_all(w);
@@ -200,9 +207,16 @@ JD_NORETURN void sched_leave_loop(struct worker *w)
     fiber_abandon(from, &w->native);
 }
 
-void sched_enter_loop(struct worker *w)
+struct fiber *sched_begin_loop(struct worker *w)
 {
     fiber_init_native(&w->native);
     w->post.kind = POST_NONE;
-    sched_after_switch(fiber_switch(&w->native, loop_stack(w)));
+    return loop_stack(w);
+}
+
+void sched_enter_loop(struct worker *w)
+{
+    struct fiber *loop = sched_begin_loop(w);
+
+    sched_after_switch(fiber_switch(&w->native, loop));
 }

@@ -12,6 +12,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "sched/choice.h"
 #include "sched/error.h"
 #include "sched/spawn.h"
 #include "sched/wait.h"
@@ -49,7 +50,8 @@ static bool may_inline(struct worker *w, const struct jd_task *t)
            !(t->flags & TASK_LINKED) && /* ready.c I4 */
            (!(t->flags & TASK_PINNED) || t->worker == w->index) &&
            (!(w->current->flags & TASK_PINNED) || (t->flags & TASK_PINNED)) &&
-           t->stack_class == 0 && fiber_is_half_free(w->fiber);
+           t->stack_class == 0 && fiber_is_half_free(w->fiber) &&
+           (!choice_simulated() || sim_may_inline());
 }
 
 /* The result of a task that has ended; the reference goes with it. */

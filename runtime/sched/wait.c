@@ -8,6 +8,7 @@
 #include <errno.h>
 
 #include "base/clock.h"
+#include "sched/choice.h"
 #include "task/parker.h"
 
 int call_begin(unsigned kind, struct jd_task **ret_task)
@@ -18,6 +19,7 @@ int call_begin(unsigned kind, struct jd_task **ret_task)
     *ret_task = t;
     if (!t)
         return !w && (kind & WAIT_THREADS) ? 0 : -EPERM;
+    choice(kind & WAIT_CANCELLABLE ? CHOICE_CHECKPOINT : CHOICE_CALL);
     if ((kind & WAIT_CANCELLABLE) && scope_check(t->scope))
         return -ECANCELED;
     if (JD_UNLIKELY(sched_charge(w)))
@@ -25,8 +27,9 @@ int call_begin(unsigned kind, struct jd_task **ret_task)
     return 0;
 }
 
-int wait_open(struct wait *w, struct jd_task *task, unsigned kind)
+int wait_open_at(struct wait *w, struct jd_task *task, unsigned kind, const char *site)
 {
+    w->site = site;
     w->task = task;
     w->parker = NULL;
     w->cancellable = task && (kind & WAIT_CANCELLABLE);
@@ -35,6 +38,8 @@ int wait_open(struct wait *w, struct jd_task *task, unsigned kind)
             scope_link(task->scope);
         w->target = &task->target;
     } else {
+        if (choice_simulated())
+            return -EDEADLK; /* this thread plays all the workers that could end the wait */
         w->parker = parker_take();
         if (!w->parker)
             return -ENOMEM;
@@ -80,6 +85,8 @@ static unsigned task_sleep(struct wait *w, int64_t deadline)
         timer_init(&w->timer.timer, wait_timer_claim);
         sched_arm(task_runtime(t), &w->timer.timer, deadline);
     }
+    if (choice_is_armed())
+        sim_wait(w);
     while ((cause = word_cause(&t->target.word)) == CAUSE_NONE) /* once: no spurious wakes */
         sched_suspend(POST_PARK);
     if (timed && cause != CAUSE_TIMED_OUT)

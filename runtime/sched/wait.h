@@ -24,6 +24,7 @@ enum wait_kind {
 struct parker;
 
 struct wait {
+    const char *site; /* the function that waits, for reports */
     struct wait_target *target;
     struct jd_task *task; /* NULL: a plain thread */
     struct parker *parker;
@@ -43,8 +44,9 @@ struct wait {
  */
 int call_begin(unsigned kind, struct jd_task **ret_task);
 
-/* After call_begin(). -ENOMEM: no parker for a plain thread. */
-int wait_open(struct wait *w, struct jd_task *task, unsigned kind);
+/* After call_begin(). -ENOMEM: no parker for a plain thread; -EDEADLK: one that simulates. */
+int wait_open_at(struct wait *w, struct jd_task *task, unsigned kind, const char *site);
+#define wait_open(w, task, kind) wait_open_at(w, task, kind, __func__)
 /* How it ended: enum word_cause. */
 unsigned wait_sleep(struct wait *w, int64_t deadline);
 void wait_close(struct wait *w);

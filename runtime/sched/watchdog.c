@@ -72,7 +72,7 @@ static bool look_at(struct jd_runtime *rt, struct worker *w, int64_t now)
     return true;
 }
 
-static void tick(struct jd_runtime *rt)
+void watchdog_tick(struct jd_runtime *rt)
 {
     int64_t now = clock_now();
     bool help = false;
@@ -118,7 +118,7 @@ static void *watchdog_main(void *arg)
     while (!atom_load(&rt->watchdog.stop, acquire)) {        /* [DOG-2] unbounded: until stopped */
         uint32_t running = atom_load(&rt->running, relaxed); /* Relaxed: a heuristic. */
 
-        tick(rt);
+        watchdog_tick(rt);
         quiet = running > 0 && running < rt->worker_count ? 0 : quiet + 1;
         if (quiet <= QUIET_TICKS) /* a single worker has nobody to help it: only its reports */
             nap(rt, rt->worker_count > 1 ? TICK_NS : QUIET_TICK_NS);

@@ -40,6 +40,7 @@
 #include "task/task.h"
 
 struct jd_runtime;
+struct sim;
 
 /* Steps or nanoseconds after which a busy worker looks at its port, timers and inbox. */
 #define POLL_STEPS 61
@@ -194,6 +195,7 @@ struct jd_runtime {
     void *error_arg;
     bool overflow_reports;           /* we installed the handler */
     bool has_quota;                  /* the cgroup gives less than the workers could use */
+    struct sim *sim;                  /* plays the workers in place of threads; else NULL */
     struct jd_runtime *next_runtime; /* list for fork(), guarded by its lock */
 };
 
@@ -219,6 +221,8 @@ void sched_suspend(enum post_kind kind);
 void sched_give_way(struct worker *w); /* jd_yield() */
 void sched_after_switch(struct fiber *prev);
 void sched_enter_loop(struct worker *w); /* from the native stack; returns at stop */
+/* The first half of it: the loop's stack, to be switched to from w->native. */
+struct fiber *sched_begin_loop(struct worker *w);
 void sched_loop_entry(struct fiber *prev);
 JD_NORETURN void sched_leave_loop(struct worker *w);
 JD_NORETURN void sched_switch_to_task(struct worker *w, struct jd_task *t);
@@ -257,6 +261,7 @@ void sched_run_eager(struct jd_task *t); /* suspend.c: its first step, then the 
 int watchdog_start(struct jd_runtime *rt);
 void watchdog_stop(struct jd_runtime *rt);
 void watchdog_poke(struct jd_runtime *rt);
+void watchdog_tick(struct jd_runtime *rt); /* one look at all workers */
 
 /* What the loops ask the runtime (api/run.c): may a worker leave now? */
 bool runtime_may_stop(struct worker *w);

@@ -51,7 +51,7 @@ BANS = [
         "the accessor for the current worker: thread-locals live in the files that tests/tidy/rules/"
         "banned.py lists, behind a noinline function",
         allowed=("runtime/sched/current.c", "runtime/reactor/reactor.c", "runtime/executor/",
-                 "runtime/cli/")),
+                 "runtime/sim/sim.c", "runtime/cli/")),
     Ban(r"#[ \t]*include[ \t]+<(ck_\w+)\.h>", "a wrapper in atomic/, the only folder that knows CK",
         allowed=("runtime/atomic/",)),
     Ban(r"#[ \t]*include[ \t]+<(jemalloc)/", "base/alloc.h, the only one that knows jemalloc",

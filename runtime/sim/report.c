@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a simulation says to people: deadlocks and escapes, through the runtime's error handler.
+ *
+ * Threads: the controller, with no worker running, so every task stands still.
+ */
+#include <errno.h>
+#include <stdio.h>
+
+#include "io/op_wait.h"
+#include "sched/error.h"
+#include "sim/net.h"
+#include "task/slab.h"
+#include "task/stub.h"
+
+#define ESCAPES_TOLD 8u
+
+static const char *const op_names[OP_KIND_COUNT] = {
+    [OP_RECV] = "recv",       [OP_SEND] = "send",       [OP_READ] = "read",
+    [OP_WRITE] = "write",     [OP_READV] = "readv",     [OP_WRITEV] = "writev",
+    [OP_RECVMSG] = "recvmsg", [OP_SENDMSG] = "sendmsg", [OP_ACCEPT] = "accept",
+    [OP_CONNECT] = "connect", [OP_POLL] = "poll",       [OP_FSYNC] = "fsync",
+};
+
+/* The op whose completion the target waits for; NULL: none. */
+static const struct op *op_of(struct sim *sim, const struct wait_target *target)
+{
+    for (unsigned i = 0; i < sim->file_room; i++) {
+        if (!sim->files[i])
+            continue;
+        list_for_each(link, &sim->files[i]->waiting) {
+            struct op *op = JD_CONTAINER_OF(link, struct op, port_link);
+
+            if (JD_CONTAINER_OF(op, struct op_wait, op)->target == target)
+                return op;
+        }
+    }
+    return NULL;
+}
+
+static void describe_wait(struct sim *sim, struct jd_task *t, char *buf, size_t bytes)
+{
+    const struct wait *w = t->fiber ? t->fiber->wait : NULL;
+    const struct op *op = op_of(sim, &t->target);
+
+    if (t->fiber && t->fiber->user != t)
+        snprintf(buf, bytes, "the task that it runs in its own frame");
+    else if (!w || w->task != t)
+        snprintf(buf, bytes, "its first step");
+    else if (op)
+        snprintf(buf, bytes, "%s on descriptor %d", op_names[op->kind], op->fd);
+    else
+        snprintf(buf, bytes, "%s", w->site);
+}
+
+static int report_task(struct jd_task *t, void *arg)
+{
+    struct sim *sim = arg;
+    char message[256], what[96], name[TASK_NAME_BYTES];
+
+    describe_wait(sim, t, what, sizeof(what));
+    snprintf(message, sizeof(message), "simulation: deadlock: task %s (id %llu) waits in %s",
+             task_display_name(t, name, sizeof(name)), (unsigned long long)t->id, what);
+    error_report(sim->rt, &(jd_report){ .size = sizeof(jd_report),
+                                        .kind = JD_REPORT_DEADLOCK,
+                                        .message = message,
+                                        .task = t,
+                                        .error = -EDEADLK });
+    return 0;
+}
+
+void sim_report_deadlock(struct sim *sim)
+{
+    (void)slab_foreach(sim->rt->stub, report_task, sim); /* in the order of the records */
+}
+
+void sim_report_escape(struct sim *sim, const char *what, int fd)
+{
+    char message[160];
+
+    if (sim->escapes++ >= ESCAPES_TOLD)
+        return;
+    snprintf(message, sizeof(message), "simulation: escape: %s (%d)", what, fd);
+    error_report(sim->rt, &(jd_report){ .size = sizeof(jd_report),
+                                        .kind = JD_REPORT_ESCAPE,
+                                        .message = message,
+                                        .task = task_current(),
+                                        .error = -EBADF });
+}
