@@ -16,6 +16,7 @@ struct config {
     uint64_t seed;
     bool has_quota;
     const char *name;
+    enum stack_guard guard; /* 0: the best one */
     struct sim *sim; /* plays the workers; NULL: threads do */
 };
 

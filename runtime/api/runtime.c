@@ -159,7 +159,7 @@ static int runtime_build(struct jd_runtime *rt, const struct config *c)
         return -ENOMEM;
     err = injector_new(rt, c->workers);
     if (!err)
-        err = stack_pool_init(&rt->stacks, c->stack_bytes, STACK_GUARD_AUTO);
+        err = stack_pool_init(&rt->stacks, c->stack_bytes, c->guard);
     if (!err)
         err = workers_new(rt, c);
     if (!err)

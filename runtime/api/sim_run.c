@@ -11,6 +11,7 @@
 #include "api/lifecycle.h"
 #include "sched/spawn.h"
 #include "sim/sim.h"
+#include "task/stub.h"
 
 #define SIM_WORKERS_DEFAULT 3u
 #define SIM_WORKERS_MAX 64u
@@ -54,17 +55,24 @@ static jd_result run_main(struct sim *sim, struct jd_runtime *rt, jd_fn fn, void
 static jd_result simulate(struct sim *sim, const struct config *c, jd_fn fn, void *arg)
 {
     struct jd_runtime *rt;
+    struct runtime_stub *stub;
     jd_result result;
     jd_task *main_task;
     int err = runtime_new(c, &rt);
 
     if (err)
         return jd_err(err);
+    stub = rt->stub;
+    runtime_stub_ref(stub);
     result = run_main(sim, rt, fn, arg);
     main_task = rt->main_task;
     rt->main_task = NULL;
     err = jd_runtime_free(rt);
     jd_task_unref(main_task);
+    sim->stuck = err != 0;
+    if (!err) /* Relaxed: one thread. */
+        sim->handles = atom_load(&stub->refs, relaxed) - 1;
+    runtime_stub_unref(stub);
     return err && !result.error ? jd_err(err) : result;
 }
 
@@ -87,7 +95,8 @@ jd_result jd_sim_run(uint64_t seed, jd_fn fn, void *arg, const jd_sim_options *f
                     &sim);
     if (err)
         return jd_err(err);
-    /* has_quota: nobody spins for work that only the controller can bring. */
+    /* Nobody spins for work that only the controller can bring (has_quota). Guards would be half of
+     * the cost of a run; a canary finds an overflow at the end of the task. */
     result = simulate(sim,
                       &(struct config){ .workers = o.workers,
                                         .stack_bytes = STACK_BYTES_DEFAULT,
@@ -95,6 +104,7 @@ jd_result jd_sim_run(uint64_t seed, jd_fn fn, void *arg, const jd_sim_options *f
                                         .seed = rng_next(&sim->rng),
                                         .flags = JD_NO_SIGNALS,
                                         .has_quota = true,
+                                        .guard = STACK_GUARD_CANARY,
                                         .name = "simulation",
                                         .sim = sim },
                       fn, arg);
@@ -104,5 +114,5 @@ jd_result jd_sim_run(uint64_t seed, jd_fn fn, void *arg, const jd_sim_options *f
 
 uint64_t jd_sim_trace_hash(void)
 {
-    return sim_last_hash();
+    return sim_last().hash;
 }

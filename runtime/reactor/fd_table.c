@@ -29,9 +29,13 @@ void fd_table_fini(struct fd_table *t)
 {
     if (!t->chunks)
         return;
-    for (unsigned i = 0; i < FD_CHUNK_COUNT; i++)
+    for (unsigned i = 0; i < FD_CHUNK_COUNT; i++) {
         /* Relaxed: nobody else is inside any more. */
-        mem_free(atom_load(&t->chunks[i], relaxed), sizeof(struct fd_chunk));
+        struct fd_chunk *chunk = atom_load(&t->chunks[i], relaxed);
+
+        if (JD_UNLIKELY(chunk != NULL))
+            mem_free(chunk, sizeof(*chunk));
+    }
     mem_free(t->chunks, FD_CHUNK_COUNT * sizeof(*t->chunks));
     t->chunks = NULL;
 }

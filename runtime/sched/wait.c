@@ -27,7 +27,7 @@ int call_begin(unsigned kind, struct jd_task **ret_task)
     return 0;
 }
 
-int wait_open_at(struct wait *w, struct jd_task *task, unsigned kind, const char *site)
+int wait_open_at(struct wait *w, struct jd_task *task, unsigned kind, const struct wait_site *site)
 {
     w->site = site;
     w->task = task;

@@ -23,8 +23,13 @@ enum wait_kind {
 
 struct parker;
 
+/* Which function waits, for reports. */
+struct wait_site {
+    const char *file, *function;
+};
+
 struct wait {
-    const char *site; /* the function that waits, for reports */
+    const struct wait_site *site;
     struct wait_target *target;
     struct jd_task *task; /* NULL: a plain thread */
     struct parker *parker;
@@ -45,8 +50,12 @@ struct wait {
 int call_begin(unsigned kind, struct jd_task **ret_task);
 
 /* After call_begin(). -ENOMEM: no parker for a plain thread; -EDEADLK: one that simulates. */
-int wait_open_at(struct wait *w, struct jd_task *task, unsigned kind, const char *site);
-#define wait_open(w, task, kind) wait_open_at(w, task, kind, __func__)
+int wait_open_at(struct wait *w, struct jd_task *task, unsigned kind, const struct wait_site *site);
+#define wait_open(w, task, kind) \
+    __extension__({ \
+        static const struct wait_site wait_site_here = { __FILE_NAME__, __func__ }; \
+        wait_open_at(w, task, kind, &wait_site_here); \
+    })
 /* How it ended: enum word_cause. */
 unsigned wait_sleep(struct wait *w, int64_t deadline);
 void wait_close(struct wait *w);

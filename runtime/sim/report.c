@@ -50,7 +50,7 @@ static void describe_wait(struct sim *sim, struct jd_task *t, char *buf, size_t 
     else if (op)
         snprintf(buf, bytes, "%s on descriptor %d", op_names[op->kind], op->fd);
     else
-        snprintf(buf, bytes, "%s", w->site);
+        snprintf(buf, bytes, "%s (%s)", w->site->function, w->site->file);
 }
 
 static int report_task(struct jd_task *t, void *arg)

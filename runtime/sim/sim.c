@@ -26,8 +26,9 @@ struct choice_flag choice_flag;
 
 static _Thread_local struct {
     struct sim *sim;
-    uint64_t last_hash;
-    unsigned last_open_files;
+    struct sim_summary last;
+    sim_checkpoint_fn checkpoint;
+    void *checkpoint_arg;
 } self;
 
 JD_NOINLINE struct sim *sim_current(void)
@@ -35,14 +36,21 @@ JD_NOINLINE struct sim *sim_current(void)
     return self.sim;
 }
 
-JD_NOINLINE uint64_t sim_last_hash(void)
+JD_NOINLINE struct sim_summary sim_last(void)
 {
-    return self.last_hash;
+    return self.last;
 }
 
-JD_NOINLINE unsigned sim_last_open_files(void)
+JD_NOINLINE void sim_set_checkpoint(sim_checkpoint_fn fn, void *arg)
 {
-    return self.last_open_files;
+    self.checkpoint = fn;
+    self.checkpoint_arg = arg;
+}
+
+static JD_NOINLINE void at_checkpoint(struct jd_task *t)
+{
+    if (self.checkpoint && t)
+        self.checkpoint(t, self.checkpoint_arg);
 }
 
 /* --- Chance --------------------------------------------------------------------------------- */
@@ -126,8 +134,8 @@ void sim_point(enum choice_point point)
 
     if (!sw || fiber_is_native(sw->w->fiber)) /* the last post-switch hook of a leaving worker */
         return;
-    if (point == CHOICE_CHECKPOINT && sim->checkpoint && sw->w->current)
-        sim->checkpoint(sw->w->current, sim->checkpoint_arg);
+    if (point == CHOICE_CHECKPOINT)
+        at_checkpoint(sw->w->current);
     if (point == CHOICE_TURN && sim_fault(sim, 20))
         sw->stalled_until = sim->now + sim_between(sim, 1000, STALL_MAX_NS);
     else if (!sim_percent(sim, SWITCH_PERCENT))
@@ -214,11 +222,17 @@ int sim_begin(const struct sim_config *c, struct sim **ret)
 
 void sim_end(struct sim *sim)
 {
+    sim_jobs_end(sim);
     sim_system_remove();
     fault_set_source(NULL);
     clock_set_source(NULL);
-    self.last_hash = mix(sim->hash, sim->events);
-    self.last_open_files = sim->file_count;
+    self.last = (struct sim_summary){ .hash = mix(sim->hash, sim->events),
+                                      .events = sim->events,
+                                      .steps = sim->steps,
+                                      .virtual_time = sim->now - SIM_START_NS,
+                                      .open_files = sim->file_count,
+                                      .handles = sim->handles,
+                                      .stuck = sim->stuck };
     self.sim = NULL;
     sim_free(sim);
     atom_store(&choice_flag.armed, 0, release); /* [SIM-1] */

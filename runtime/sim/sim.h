@@ -98,10 +98,20 @@ struct sim {
     struct list listeners;
     uint16_t next_port;
 
-    /* The cancel sweep's (tests): called at each checkpoint of a task. */
-    void (*checkpoint)(struct jd_task *t, void *arg);
-    void *checkpoint_arg;
+    unsigned handles; /* references of the program that outlived the runtime */
+    bool stuck;       /* tasks resisted the final cancel */
 };
+
+/* What is left when a run is over. */
+struct sim_summary {
+    uint64_t hash, events, steps;
+    int64_t virtual_time;
+    unsigned open_files, handles;
+    bool stuck;
+};
+
+/* For tests: called at each checkpoint of a task, before it looks whether it is cancelled. */
+typedef void (*sim_checkpoint_fn)(struct jd_task *t, void *arg);
 
 struct sim_config {
     uint64_t seed;
@@ -119,8 +129,8 @@ bool sim_percent(struct sim *sim, unsigned percent); /* a choice: true that ofte
 bool sim_fault(struct sim *sim, unsigned divisor);   /* fault_percent / divisor; noted when true */
 int64_t sim_between(struct sim *sim, int64_t low, int64_t high); /* inclusive */
 void sim_trace(struct sim *sim, enum choice_event event, uint64_t id, int64_t value);
-uint64_t sim_last_hash(void);    /* of this thread's last run */
-unsigned sim_last_open_files(void);
+struct sim_summary sim_last(void); /* of this thread's last run */
+void sim_set_checkpoint(sim_checkpoint_fn fn, void *arg); /* of this thread's next runs */
 
 /* controller.c */
 int sim_serve(struct sim *sim, struct jd_runtime *rt);
@@ -134,6 +144,7 @@ int64_t sim_port_next(struct port *base);
 /* jobs.c */
 int64_t sim_jobs_next(struct sim *sim);
 bool sim_jobs_run(struct sim *sim); /* one that is due; false: none is */
+void sim_jobs_end(struct sim *sim); /* all that are left */
 
 /* report.c */
 void sim_report_deadlock(struct sim *sim);

@@ -81,9 +81,9 @@ int call_begin(unsigned kind, struct jd_task **ret_task)
     return 0;
 }
 
-int wait_open(struct wait *w, struct jd_task *task, unsigned kind)
+int wait_open_at(struct wait *w, struct jd_task *task, unsigned kind, const struct wait_site *site)
 {
-    (void)kind;
+    (void)kind, (void)site;
     w->task = task;
     w->target = &waiting[check_self()].target;
     w->seq = word_wait_begin(&w->target->word, /* cancellable= */ true);

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+#include "sweep.h"
+
+#include <errno.h>
+
+#include "jd_test.h"
+#include "sim/sim.h"
+
+#define MAIN_ID 1u
+
+struct cut {
+    unsigned at;    /* 0: only count */
+    bool later;     /* while it waits */
+    unsigned seen;
+};
+
+static void *cancel_later(void *arg)
+{
+    jd_task *t = arg;
+
+    (void)jd_task_cancel(t, "swept"); /* -EALREADY: it has ended */
+    jd_task_unref(t);
+    return NULL;
+}
+
+static void at_checkpoint(struct jd_task *t, void *arg)
+{
+    struct cut *cut = arg;
+
+    if (jd_task_id(t) != MAIN_ID || ++cut->seen != cut->at)
+        return;
+    if (!cut->later)
+        (void)jd_task_cancel(t, "swept"); /* it runs */
+    else if (!sim_run_later(cancel_later, jd_task_ref(t)))
+        cr_assert_fail("no memory for a job");
+}
+
+static void check_end(const struct sweep *s, jd_result r, const struct cut *cut, uint64_t seed)
+{
+    struct sim_summary left = sim_last();
+
+    cr_assert_neq(r.error, -EDEADLK, "seed %lu, checkpoint %u", (unsigned long)seed, cut->at);
+    cr_assert(!left.stuck, "tasks left: seed %lu, checkpoint %u", (unsigned long)seed, cut->at);
+    cr_assert_eq(left.open_files, 0, "descriptors left: %u, seed %lu, checkpoint %u, later %d",
+                 left.open_files, (unsigned long)seed, cut->at, cut->later);
+    cr_assert_eq(left.handles, 0, "handles left: %u, seed %lu, checkpoint %u, later %d",
+                 left.handles, (unsigned long)seed, cut->at, cut->later);
+    if (s->after)
+        s->after(s->arg, r, cut->at);
+}
+
+static unsigned run_once(const struct sweep *s, uint64_t seed, unsigned at, bool later)
+{
+    jd_sim_options o = JD_SIM_OPTIONS_INIT;
+    struct cut cut = { .at = at, .later = later };
+    jd_result r;
+
+    o.fault_percent = s->fault_percent;
+    if (s->before)
+        s->before(s->arg);
+    sim_set_checkpoint(at_checkpoint, &cut);
+    r = jd_sim_run(seed, s->fn, s->arg, &o);
+    sim_set_checkpoint(NULL, NULL);
+    check_end(s, r, &cut, seed);
+    return cut.seen;
+}
+
+unsigned sweep_run(const struct sweep *s)
+{
+    unsigned seeds = s->seeds ? s->seeds : 3, swept = 0;
+
+    for (uint64_t seed = 1; seed <= seeds; seed++) {
+        unsigned points = run_once(s, seed, 0, false);
+
+        for (unsigned at = 1; at <= points; at++) {
+            (void)run_once(s, seed, at, false);
+            (void)run_once(s, seed, at, true);
+        }
+        swept += points;
+    }
+    return swept;
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef SUPPORT_SWEEP_H
+#define SUPPORT_SWEEP_H
+
+/*
+ * The cancel sweep: a scenario is simulated once to count the checkpoints of its main task, then
+ * once for each of them with a cancel of the main task exactly there, and once with a cancel that
+ * comes a little later, while the task waits. After each run nothing may be left: no task, no
+ * descriptor, no handle, no deadlock; and what the scenario promises must hold.
+ */
+#include <jackdaw/jackdaw.h>
+
+struct sweep {
+    jd_fn fn;
+    void *arg;
+    void (*before)(void *arg); /* makes the state that fn uses; may be NULL */
+    /* Looks at it afterwards. where: the checkpoint of the cancel, 0 for none. */
+    void (*after)(void *arg, jd_result r, unsigned where);
+    unsigned seeds;            /* for each checkpoint; 0 = 3 */
+    unsigned fault_percent;
+};
+
+/* Returns how many checkpoints were swept: a scenario without any proves nothing. */
+unsigned sweep_run(const struct sweep *s);
+
+#endif /* SUPPORT_SWEEP_H */
