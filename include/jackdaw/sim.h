@@ -24,7 +24,7 @@ JD_BEGIN_DECLS
  */
 
 /* jd_sim_options.flags */
-#define JD_SIM_NO_RESETS (1u << 0) /**< No connection breaks or is refused by a fault. */
+#define JD_SIM_NO_ERRORS (1u << 0) /**< No socket call fails by a fault: it is short or slow. */
 #define JD_SIM_NO_ENOMEM (1u << 1) /**< No allocation fails by a fault. */
 #define JD_SIM_TRACE (1u << 2)     /**< Every event, one line each, on stderr. */
 

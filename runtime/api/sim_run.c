@@ -15,7 +15,7 @@
 
 #define SIM_WORKERS_DEFAULT 3u
 #define SIM_WORKERS_MAX 64u
-#define SIM_FLAGS (JD_SIM_NO_RESETS | JD_SIM_NO_ENOMEM | JD_SIM_TRACE)
+#define SIM_FLAGS (JD_SIM_NO_ERRORS | JD_SIM_NO_ENOMEM | JD_SIM_TRACE)
 
 static int options_read(const jd_sim_options *from, jd_sim_options *o)
 {
@@ -69,6 +69,7 @@ static jd_result simulate(struct sim *sim, const struct config *c, jd_fn fn, voi
     rt->main_task = NULL;
     err = jd_runtime_free(rt);
     jd_task_unref(main_task);
+    sim_jobs_end(sim);
     sim->stuck = err != 0;
     if (!err) /* Relaxed: one thread. */
         sim->handles = atom_load(&stub->refs, relaxed) - 1;

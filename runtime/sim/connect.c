@@ -158,7 +158,7 @@ int sim_connect(struct sim *sim, struct sim_file *f, const struct sockaddr *addr
         return error;
     if (f->kind != FILE_SOCKET)
         return f->kind == FILE_STREAM ? -EISCONN : -EINVAL;
-    if (!(sim->flags & JD_SIM_NO_RESETS) && sim_fault(sim, 10))
+    if (!(sim->flags & JD_SIM_NO_ERRORS) && sim_fault(sim, 10))
         return sim_percent(sim, 50) ? -ECONNREFUSED : -ETIMEDOUT;
     listener = find(sim, &to, true);
     if (!listener)
@@ -183,7 +183,7 @@ int sim_accept(struct sim *sim, struct sim_file *f, struct sockaddr *addr, sockl
         return -EINVAL;
     if (f->backlog_count == 0)
         return -EAGAIN;
-    if (sim_fault(sim, 10))
+    if (!(sim->flags & JD_SIM_NO_ERRORS) && sim_fault(sim, 10))
         return sim_percent(sim, 50) ? -ECONNABORTED : -EMFILE; /* it stays in the backlog */
     link = list_pop_head(&f->backlog);
     f->backlog_count--;

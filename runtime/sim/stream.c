@@ -58,7 +58,7 @@ ssize_t sim_stream_recv(struct sim *sim, struct sim_file *f, const struct iovec 
         return f->error ? take_error(f) : -ENOTCONN;
     if (left == 0)
         return 0;
-    if (!(sim->flags & JD_SIM_NO_RESETS) && f->peer && sim_fault(sim, 20))
+    if (!(sim->flags & JD_SIM_NO_ERRORS) && f->peer && sim_fault(sim, 20))
         sim_file_break(sim, f);
     state = readable(f, left, all);
     if (state != 0)
@@ -104,9 +104,9 @@ ssize_t sim_stream_send(struct sim *sim, struct sim_file *f, const struct iovec 
 
     if (f->kind != FILE_STREAM)
         return f->error ? take_error(f) : -ENOTCONN;
-    if (!(sim->flags & JD_SIM_NO_RESETS) && f->peer && sim_fault(sim, 20))
+    if (!(sim->flags & JD_SIM_NO_ERRORS) && f->peer && sim_fault(sim, 20))
         sim_file_break(sim, f);
-    if (left > 0 && sim_fault(sim, 50))
+    if (left > 0 && !(sim->flags & JD_SIM_NO_ERRORS) && sim_fault(sim, 50))
         return -ENOBUFS;
     state = writable(sim, f);
     if (state < 0)
