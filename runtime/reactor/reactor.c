@@ -318,6 +318,19 @@ static int close_idle_fd(struct reactor *r, struct fd_slot *slot, struct fd_clos
     return 0;
 }
 
+/* No memory for the slot, so no op was ever on this descriptor: there is nothing to end. An ENOMEM
+ * here would leave it open for ever. */
+static int close_without_slot(struct reactor *r, struct fd_close *c)
+{
+    int error = release_fd(r, c->fd);
+
+    if (error == -EBADF)
+        return error;
+    c->result = error;
+    c->done(c);
+    return 0;
+}
+
 int reactor_close(struct reactor *r, unsigned index, struct fd_close *c)
 {
     struct fd_slot *slot;
@@ -325,6 +338,8 @@ int reactor_close(struct reactor *r, unsigned index, struct fd_close *c)
     int error = fd_table_slot(&r->fds, c->fd, &slot);
 
     (void)index; /* the calling thread is known, and a plain one is as good */
+    if (error == -ENOMEM)
+        return close_without_slot(r, c);
     if (error < 0)
         return error;
     fd_slot_lock(slot);
