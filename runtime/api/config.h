@@ -17,7 +17,7 @@ struct config {
     bool has_quota;
     const char *name;
     enum stack_guard guard; /* 0: the best one */
-    struct sim *sim; /* plays the workers; NULL: threads do */
+    struct sim *sim;        /* plays the workers; NULL: threads do */
 };
 
 /* -EINVAL, -E2BIG: what the caller or the environment says makes no sense. */

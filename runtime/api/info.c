@@ -43,7 +43,8 @@ int jd_runtime_info(const jd_runtime *rt, jd_info *ret)
     stack_pool_stats((struct stack_pool *)(uintptr_t)&rt->stacks, &stacks);
     size = ret->size < sizeof(info) ? ret->size : sizeof(info);
     info.workers = rt->worker_count;
-    info.reactor = !strcmp(reactor_name(rt->reactor), "uring") ? "io_uring" : reactor_name(rt->reactor);
+    info.reactor =
+        !strcmp(reactor_name(rt->reactor), "uring") ? "io_uring" : reactor_name(rt->reactor);
     info.why = reactor_why(rt->reactor);
     info.version = jd_version();
     info.guard_pages = stacks.guard != STACK_GUARD_CANARY;

@@ -194,7 +194,8 @@ int runtime_new(const struct config *c, jd_runtime **ret)
 
 int jd_runtime_new(const jd_config *cfg, jd_runtime **ret)
 {
-    struct config c = { .sim = NULL }; /* and what else neither the caller nor the environment says */
+    struct config c = { .sim =
+                            NULL }; /* and what else neither the caller nor the environment says */
     int err;
 
     if (!ret)

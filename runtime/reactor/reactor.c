@@ -249,7 +249,8 @@ static void close_and_tell(struct reactor *r, struct fd_slot *slot, struct fd_cl
 static int result_when_asked(struct reactor *r, const struct op *op, uint8_t asked, int result)
 {
     if ((asked & OP_ASKED_CLOSE) && op->kind == OP_ACCEPT && result >= 0) {
-        (void)release_fd(r, result); /* nobody who closes a listener expects another connection from it */
+        (void)release_fd(
+            r, result); /* nobody who closes a listener expects another connection from it */
         return -EBADF;
     }
     if (result == -ECANCELED && !(asked & OP_ASKED_CANCEL))

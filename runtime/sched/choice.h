@@ -25,14 +25,14 @@ struct jd_task;
 struct wait;
 
 enum choice_point {
-    CHOICE_TURN,    /* a worker's loop begins a turn */
-    CHOICE_CALL,    /* a task calls something that may suspend */
+    CHOICE_TURN,       /* a worker's loop begins a turn */
+    CHOICE_CALL,       /* a task calls something that may suspend */
     CHOICE_CHECKPOINT, /* ... and that a cancel would end: before the look at the cancel */
-    CHOICE_SUSPEND, /* its wait is open, nothing is switched yet */
-    CHOICE_PUBLISH, /* it left its stack, and is not published yet */
-    CHOICE_STEAL,   /* before a look at another worker's queues */
-    CHOICE_PARK,    /* announced, before and after the last look */
-    CHOICE_FORK,    /* a fork was pushed while others sleep */
+    CHOICE_SUSPEND,    /* its wait is open, nothing is switched yet */
+    CHOICE_PUBLISH,    /* it left its stack, and is not published yet */
+    CHOICE_STEAL,      /* before a look at another worker's queues */
+    CHOICE_PARK,       /* announced, before and after the last look */
+    CHOICE_FORK,       /* a fork was pushed while others sleep */
 };
 
 enum choice_event {
@@ -56,9 +56,9 @@ extern struct choice_flag {
 
 void sim_point(enum choice_point point);
 void sim_event(enum choice_event event, uint64_t id, int64_t value);
-void sim_wait(struct wait *w);           /* the current task is about to suspend in it */
-bool sim_may_inline(void);               /* instead of what depends on the size of frames */
-bool sim_is_here(void);                  /* is the calling thread simulating? */
+void sim_wait(struct wait *w); /* the current task is about to suspend in it */
+bool sim_may_inline(void);     /* instead of what depends on the size of frames */
+bool sim_is_here(void);        /* is the calling thread simulating? */
 bool sim_run_later(void *(*fn)(void *arg), void *arg); /* instead of a thread; false: make one */
 
 /* Relaxed, all of them: it changes while no worker of the thread concerned runs. */

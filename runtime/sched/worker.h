@@ -195,7 +195,7 @@ struct jd_runtime {
     void *error_arg;
     bool overflow_reports;           /* we installed the handler */
     bool has_quota;                  /* the cgroup gives less than the workers could use */
-    struct sim *sim;                  /* plays the workers in place of threads; else NULL */
+    struct sim *sim;                 /* plays the workers in place of threads; else NULL */
     struct jd_runtime *next_runtime; /* list for fork(), guarded by its lock */
 };
 

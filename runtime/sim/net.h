@@ -24,11 +24,11 @@ struct sim_file {
     enum sim_file_kind kind;
     int fd;
     int family;
-    bool bound;      /* on sim->listeners */
-    bool fin;        /* the peer sends no more */
+    bool bound; /* on sim->listeners */
+    bool fin;   /* the peer sends no more */
     bool read_shut, write_shut;
-    bool broken;     /* was reset */
-    int error;       /* told once, then 0 */
+    bool broken; /* was reset */
+    int error;   /* told once, then 0 */
     struct address local, remote;
     struct sim_file *peer;
     struct list waiting; /* ops, by port_link */
@@ -37,7 +37,7 @@ struct sim_file {
     struct list backlog; /* of a listener: connections not accepted */
     unsigned backlog_count, backlog_max;
 
-    char *data;      /* received, not yet read: a ring */
+    char *data; /* received, not yet read: a ring */
     size_t room, head, len, room_max;
 };
 

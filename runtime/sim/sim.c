@@ -18,9 +18,9 @@
 #include "base/fault.h"
 #include "sched/wait.h"
 
-#define SWITCH_PERCENT 20u /* of choice points give the turn away; arbitrary */
+#define SWITCH_PERCENT 20u            /* of choice points give the turn away; arbitrary */
 #define STALL_MAX_NS INT64_C(3000000) /* beyond the watchdog's tick, so that others must help */
-#define CLOCK_READ_NS 20   /* what a look at the clock costs: a program that spins on it goes on */
+#define CLOCK_READ_NS 20 /* what a look at the clock costs: a program that spins on it goes on */
 
 struct choice_flag choice_flag;
 
@@ -85,10 +85,10 @@ static void print_event(const struct sim *sim, unsigned worker, enum choice_even
                         uint64_t id, int64_t value)
 {
     static const char *const names[] = {
-        [EVENT_STEP] = "step",     [EVENT_SPAWN] = "spawn",       [EVENT_WAKE] = "wake",
-        [EVENT_END] = "end",       [EVENT_SUBMIT] = "submit",     [EVENT_COMPLETE] = "complete",
-        [EVENT_PARK] = "park",     [EVENT_UNPARK] = "unpark",     [EVENT_JUMP] = "jump",
-        [EVENT_FAULT] = "fault",   [EVENT_JOB] = "job",
+        [EVENT_STEP] = "step",   [EVENT_SPAWN] = "spawn",   [EVENT_WAKE] = "wake",
+        [EVENT_END] = "end",     [EVENT_SUBMIT] = "submit", [EVENT_COMPLETE] = "complete",
+        [EVENT_PARK] = "park",   [EVENT_UNPARK] = "unpark", [EVENT_JUMP] = "jump",
+        [EVENT_FAULT] = "fault", [EVENT_JOB] = "job",
     };
 
     fprintf(stderr, "sim: %12" PRId64 " w%u %-8s %" PRIu64 " %" PRId64 "\n",
@@ -173,8 +173,8 @@ static bool virtual_fault(enum fault_point point)
 {
     struct sim *sim = sim_current();
 
-    return point == FAULT_ALLOC && sim && !sim->quiet && sim->running &&
-           sim->running->w->current && !(sim->flags & JD_SIM_NO_ENOMEM) && sim_fault(sim, 10);
+    return point == FAULT_ALLOC && sim && !sim->quiet && sim->running && sim->running->w->current &&
+           !(sim->flags & JD_SIM_NO_ENOMEM) && sim_fault(sim, 10);
 }
 
 /* --- Life ----------------------------------------------------------------------------------- */

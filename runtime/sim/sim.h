@@ -85,9 +85,9 @@ struct sim {
     uint64_t hash, events, steps;
     unsigned fault_percent, flags;
     unsigned inline_depth;
-    int error;         /* -EDEADLK, -ETIMEDOUT: why the run was ended */
-    bool quiet;        /* the library is not made to fail: in the simulator's own work */
-    unsigned escapes;  /* uses of real descriptors */
+    int error;        /* -EDEADLK, -ETIMEDOUT: why the run was ended */
+    bool quiet;       /* the library is not made to fail: in the simulator's own work */
+    unsigned escapes; /* uses of real descriptors */
 
     struct sim_job *jobs; /* unordered; the earliest is searched for */
     unsigned job_count, job_room;
@@ -124,12 +124,12 @@ extern const struct port_ops port_sim_ops;
 /* sim.c: life. -EBUSY: another simulation runs. -ENOMEM. */
 int sim_begin(const struct sim_config *c, struct sim **ret);
 void sim_end(struct sim *sim);
-struct sim *sim_current(void); /* of the calling thread, or NULL */
+struct sim *sim_current(void);                       /* of the calling thread, or NULL */
 bool sim_percent(struct sim *sim, unsigned percent); /* a choice: true that often */
 bool sim_fault(struct sim *sim, unsigned divisor);   /* fault_percent / divisor; noted when true */
 int64_t sim_between(struct sim *sim, int64_t low, int64_t high); /* inclusive */
 void sim_trace(struct sim *sim, enum choice_event event, uint64_t id, int64_t value);
-struct sim_summary sim_last(void); /* of this thread's last run */
+struct sim_summary sim_last(void);                        /* of this thread's last run */
 void sim_set_checkpoint(sim_checkpoint_fn fn, void *arg); /* of this thread's next runs */
 
 /* controller.c */

@@ -81,7 +81,7 @@ void sim_net_leave(struct sim *sim, struct op *op)
     struct sim *sim = sim_current(); \
     struct sim_file *f = sim_file_of(sim, fd); \
     if (!f) \
-        return -EBADF
+    return -EBADF
 
 static int call_socket(int domain, int type, int protocol)
 {

@@ -47,7 +47,7 @@ static void run_child(uint64_t seed, uint64_t ret[2])
 {
     char text[32], line[80];
     posix_spawn_file_actions_t actions;
-    char *args[] = { (char *)(uintptr_t)"child", NULL };
+    char *args[] = { (char *)(uintptr_t) "child", NULL };
     int fds[2], status;
     ssize_t n;
     pid_t pid;

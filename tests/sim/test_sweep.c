@@ -111,8 +111,12 @@ Test(sim_sweep, a_cancelled_semaphore_keeps_every_permit)
 {
     struct permits p;
 
-    sweep((struct sweep){ .fn = use_permits, .arg = &p, .before = permits_before,
-                          .after = permits_after, .seeds = 10 }, 60);
+    sweep((struct sweep){ .fn = use_permits,
+                          .arg = &p,
+                          .before = permits_before,
+                          .after = permits_after,
+                          .seeds = 10 },
+          60);
 }
 
 /* --- Group, gather, wait_for ------------------------------------------------------------------ */
@@ -165,8 +169,12 @@ Test(sim_sweep, a_cancelled_group_ends_its_members)
 {
     struct balance b;
 
-    sweep((struct sweep){ .fn = grouped, .arg = &b, .before = balance_before,
-                          .after = balance_after, .seeds = 20 }, 20);
+    sweep((struct sweep){ .fn = grouped,
+                          .arg = &b,
+                          .before = balance_before,
+                          .after = balance_after,
+                          .seeds = 20 },
+          20);
 }
 
 static jd_result gathered(void *arg)
@@ -190,8 +198,12 @@ Test(sim_sweep, a_cancelled_gather_leaves_no_task)
 {
     struct balance b;
 
-    sweep((struct sweep){ .fn = gathered, .arg = &b, .before = balance_before,
-                          .after = balance_after, .seeds = 20 }, 20);
+    sweep((struct sweep){ .fn = gathered,
+                          .arg = &b,
+                          .before = balance_before,
+                          .after = balance_after,
+                          .seeds = 20 },
+          20);
 }
 
 static jd_result waited_for(void *arg)
@@ -207,8 +219,12 @@ Test(sim_sweep, a_cancelled_wait_for_waits_for_the_end)
 {
     struct balance b;
 
-    sweep((struct sweep){ .fn = waited_for, .arg = &b, .before = balance_before,
-                          .after = balance_after, .seeds = 20 }, 20);
+    sweep((struct sweep){ .fn = waited_for,
+                          .arg = &b,
+                          .before = balance_before,
+                          .after = balance_after,
+                          .seeds = 20 },
+          20);
 }
 
 /* --- Batch ---------------------------------------------------------------------------------- */
@@ -285,8 +301,12 @@ Test(sim_sweep, a_cancelled_batch_ends_every_item_once, .timeout = 30)
 {
     struct items items;
 
-    sweep((struct sweep){ .fn = batched, .arg = &items, .before = items_before,
-                          .after = items_after, .seeds = 10 }, 60);
+    sweep((struct sweep){ .fn = batched,
+                          .arg = &items,
+                          .before = items_before,
+                          .after = items_after,
+                          .seeds = 10 },
+          60);
 }
 
 /* --- Server --------------------------------------------------------------------------------- */
@@ -327,7 +347,7 @@ static jd_result served(void *arg)
     if (listener < 0)
         return jd_err(listener);
     for (int i = 0; i < 3; i++)
-        if (jd_spawn_detached(visit, (void *)(uintptr_t)"127.0.0.1:80"))
+        if (jd_spawn_detached(visit, (void *)(uintptr_t) "127.0.0.1:80"))
             break; /* a fault: no memory */
     o.connections_max = 2;
     o.grace = JD_MS(2);

@@ -81,8 +81,8 @@ static jd_result echo_accept(void *arg)
             break;
         if (fd < 0)
             continue; /* a fault: the connection waits on */
-        if (count == ECHO_CLIENTS || !(e->handlers[count] = jd_spawn(echo_handle,
-                                                                      (void *)(intptr_t)fd)))
+        if (count == ECHO_CLIENTS ||
+            !(e->handlers[count] = jd_spawn(echo_handle, (void *)(intptr_t)fd)))
             (void)jd_close(fd);
         else
             count++;
@@ -148,7 +148,7 @@ static jd_result send_two(void *arg)
 jd_result scenario_assumes_full_read(void *arg)
 {
     int listener = jd_listen("127.0.0.1:7000", 0, 0);
-    jd_task *sender = jd_spawn(send_two, (void *)(uintptr_t)"127.0.0.1:7000");
+    jd_task *sender = jd_spawn(send_two, (void *)(uintptr_t) "127.0.0.1:7000");
     char buf[LONG_MESSAGE];
     intptr_t right = 0;
     int fd = jd_accept(listener, NULL, NULL, 0);

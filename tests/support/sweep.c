@@ -9,8 +9,8 @@
 #define MAIN_ID 1u
 
 struct cut {
-    unsigned at;    /* 0: only count */
-    bool later;     /* while it waits */
+    unsigned at; /* 0: only count */
+    bool later;  /* while it waits */
     unsigned seen;
 };
 
