@@ -84,7 +84,7 @@ static struct sim_worker *choose(struct sim *sim, int64_t *ret_next)
         struct sim_worker *sw = &sim->workers[i];
         int64_t at = sw->alive ? runnable_at(sim, sw) : CLOCK_FOREVER;
 
-        if (sw->alive && at <= sim->now && rng_below(&sim->rng, ++candidates) == 0)
+        if (sw->alive && at <= sim->now && sim_below(sim, ++candidates) == 0)
             chosen = sw;
         stalled |= sw->alive && !sw->parked;
         next = at < next ? at : next;

@@ -29,7 +29,7 @@ struct sim_file *sim_file_new(struct sim *sim, int family)
 
     f->fd = -1;
     f->family = family;
-    f->room_max = sim->fault_percent ? (size_t)1024 << rng_below(&sim->rng, 7) : ROOM_MAX;
+    f->room_max = sim->fault_percent ? (size_t)1024 << sim_below(sim, 7) : ROOM_MAX;
     list_init(&f->waiting);
     list_init(&f->link);
     list_init(&f->backlog);

@@ -29,6 +29,8 @@ static _Thread_local struct {
     struct sim_summary last;
     sim_checkpoint_fn checkpoint;
     void *checkpoint_arg;
+    const unsigned char *choices;
+    size_t choice_count;
 } self;
 
 JD_NOINLINE struct sim *sim_current(void)
@@ -47,6 +49,12 @@ JD_NOINLINE void sim_set_checkpoint(sim_checkpoint_fn fn, void *arg)
     self.checkpoint_arg = arg;
 }
 
+JD_NOINLINE void sim_set_choices(const unsigned char *bytes, size_t count)
+{
+    self.choices = bytes;
+    self.choice_count = count;
+}
+
 static JD_NOINLINE void at_checkpoint(struct jd_task *t)
 {
     if (self.checkpoint && t)
@@ -55,19 +63,36 @@ static JD_NOINLINE void at_checkpoint(struct jd_task *t)
 
 /* --- Chance --------------------------------------------------------------------------------- */
 
+/* One byte decides between few, two between many. */
+uint32_t sim_below(struct sim *sim, uint32_t n)
+{
+    uint32_t value;
+
+    if (JD_LIKELY(sim->choice_count == 0))
+        return rng_below(&sim->rng, n);
+    value = *sim->choices++;
+    sim->choice_count--;
+    if (n > 256 && sim->choice_count > 0) {
+        value = value << 8 | *sim->choices++;
+        sim->choice_count--;
+    }
+    return n > 256 ? (uint32_t)((uint64_t)value * n >> 16) : value % n;
+}
+
 bool sim_percent(struct sim *sim, unsigned percent)
 {
-    return percent > 0 && rng_below(&sim->rng, 100) < percent;
+    return percent > 0 && sim_below(sim, 100) < percent;
 }
 
 int64_t sim_between(struct sim *sim, int64_t low, int64_t high)
 {
-    return low + (int64_t)(rng_next(&sim->rng) % (uint64_t)(high - low + 1));
+    JD_ASSERT(low <= high && high - low < UINT32_MAX);
+    return low + sim_below(sim, (uint32_t)(high - low + 1));
 }
 
 bool sim_fault(struct sim *sim, unsigned divisor)
 {
-    if (sim->fault_percent == 0 || rng_below(&sim->rng, 100 * divisor) >= sim->fault_percent)
+    if (sim->fault_percent == 0 || sim_below(sim, 100 * divisor) >= sim->fault_percent)
         return false;
     sim_trace(sim, EVENT_FAULT, 0, divisor);
     return true;
@@ -213,6 +238,8 @@ int sim_begin(const struct sim_config *c, struct sim **ret)
     sim->hash = mix(UINT64_C(0x6a61636b64617721), c->seed);
     sim->next_port = 40000;
     list_init(&sim->listeners);
+    sim->choices = self.choices;
+    sim->choice_count = self.choice_count;
     self.sim = sim;
     clock_set_source(virtual_now);
     fault_set_source(virtual_fault);

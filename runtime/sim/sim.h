@@ -74,6 +74,8 @@ struct sim_job {
 
 struct sim {
     struct rng rng;
+    const unsigned char *choices; /* taken before rng, while there are any */
+    size_t choice_count;
     struct jd_runtime *rt;
     struct sim_worker *workers;
     unsigned worker_count, alive;
@@ -125,11 +127,15 @@ extern const struct port_ops port_sim_ops;
 int sim_begin(const struct sim_config *c, struct sim **ret);
 void sim_end(struct sim *sim);
 struct sim *sim_current(void);                       /* of the calling thread, or NULL */
+uint32_t sim_below(struct sim *sim, uint32_t n);     /* a choice: [0, n) */
 bool sim_percent(struct sim *sim, unsigned percent); /* a choice: true that often */
 bool sim_fault(struct sim *sim, unsigned divisor);   /* fault_percent / divisor; noted when true */
 int64_t sim_between(struct sim *sim, int64_t low, int64_t high); /* inclusive */
 void sim_trace(struct sim *sim, enum choice_event event, uint64_t id, int64_t value);
-struct sim_summary sim_last(void);                        /* of this thread's last run */
+struct sim_summary sim_last(void); /* of this thread's last run */
+/* The choices of this thread's next runs come from these bytes while there are any, then from the
+ * seed: for fuzzing. NULL: none. Borrowed. */
+void sim_set_choices(const unsigned char *bytes, size_t count);
 void sim_set_checkpoint(sim_checkpoint_fn fn, void *arg); /* of this thread's next runs */
 
 /* controller.c */
