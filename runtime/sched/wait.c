@@ -29,6 +29,7 @@ int call_begin(unsigned kind, struct jd_task **ret_task)
 
 int wait_open_at(struct wait *w, struct jd_task *task, unsigned kind, const struct wait_site *site)
 {
+    choice(CHOICE_CALL);
     w->site = site;
     w->task = task;
     w->parker = NULL;
@@ -46,6 +47,7 @@ int wait_open_at(struct wait *w, struct jd_task *task, unsigned kind, const stru
         w->target = parker_target(w->parker);
     }
     w->seq = word_wait_begin(&w->target->word, w->cancellable);
+    choice(CHOICE_CALL);
     return 0;
 }
 

@@ -88,8 +88,11 @@ Test(sim_chaos, cancelled_anywhere, .timeout = 60)
 
     for (uint64_t program = 1; program <= jd_test_rounds(40); program++) {
         c.seed = program;
-        (void)sweep_run(&(struct sweep){ .fn = chaos_main, .arg = &c, .before = swept_before,
-                                         .after = swept_after, .seeds = 2 });
+        (void)sweep_run(&(struct sweep){ .fn = chaos_main,
+                                         .arg = &c,
+                                         .before = swept_before,
+                                         .after = swept_after,
+                                         .seeds = 2 });
     }
 }
 

@@ -285,7 +285,7 @@ static void do_socket(struct chaos_body *b)
 static jd_result body_run(void *arg)
 {
     static void (*const actions[])(struct chaos_body *) = {
-        do_wait, do_wait,     do_lock, do_lock,   do_join,     do_await,  do_group,
+        do_wait,   do_wait,     do_lock, do_lock,   do_join,     do_await,  do_group,
         do_gather, do_deadline, do_fork, do_future, do_callback, do_socket,
     };
     struct chaos_body *b = arg;
