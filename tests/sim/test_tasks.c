@@ -255,50 +255,6 @@ Test(sim_tasks, a_race_shows_in_some_interleavings_and_not_in_others)
     cr_assert_gt(right, 0);
 }
 
-/* --- Liveness ------------------------------------------------------------------------------- */
-
-struct burn {
-    int64_t spawned;
-    int64_t latest;
-};
-
-static jd_result note_delay(void *arg)
-{
-    struct burn *b = arg;
-    int64_t delay = jd_now() - b->spawned;
-
-    b->latest = delay > b->latest ? delay : b->latest;
-    return jd_ok(NULL);
-}
-
-static jd_result burn_beside(void *arg)
-{
-    struct burn *b = arg;
-    jd_task *t[8];
-
-    (void)jd_sleep(JD_MS(5)); /* the others are parked by now */
-    b->spawned = jd_now();
-    for (int i = 0; i < 8; i++)
-        t[i] = jd_spawn(note_delay, b);
-    while (jd_now() - b->spawned < JD_MS(20)) /* bounded: the virtual clock moves */
-        ;
-    for (int i = 0; i < 8; i++)
-        (void)jd_join(t[i]);
-    return jd_ok(NULL);
-}
-
-/* No ready task waits longer than 2 ms and a wake while a worker is idle. */
-Test(sim_tasks, ready_tasks_do_not_wait_for_one_that_burns)
-{
-    for (uint64_t seed = 0; seed < jd_test_rounds(50); seed++) {
-        struct burn b = { .latest = 0 };
-
-        cr_assert_eq(jd_sim_run(seed, burn_beside, &b, NULL).error, 0);
-        cr_assert_leq(b.latest, JD_MS(2.5), "seed %lu: %ld ns", (unsigned long)seed,
-                      (long)b.latest);
-    }
-}
-
 /* --- Groups --------------------------------------------------------------------------------- */
 
 static jd_result member(void *arg)
