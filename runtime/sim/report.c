@@ -38,6 +38,39 @@ static const struct op *op_of(struct sim *sim, const struct wait_target *target)
     return NULL;
 }
 
+struct joined {
+    const struct wait_target *waiter;
+    struct jd_task *task; /* whose end it waits for; NULL: none found */
+};
+
+static int find_joined(struct jd_task *t, void *arg)
+{
+    struct joined *joined = arg;
+    struct list *first = outcome_first(outcome_lock(&t->future.outcome)), *link = first;
+
+    while (link) { /* bounded by the ring */
+        if (JD_CONTAINER_OF(link, struct waiter, link)->target == joined->waiter)
+            joined->task = t;
+        link = link->next == first ? NULL : link->next;
+    }
+    outcome_unlock(&t->future.outcome, first, 0);
+    return joined->task != NULL;
+}
+
+static void describe_site(struct sim *sim, const struct wait *w, char *buf, size_t bytes)
+{
+    struct joined joined = { .waiter = w->target };
+    char name[TASK_NAME_BYTES];
+
+    (void)slab_foreach(sim->rt->stub, find_joined, &joined);
+    if (joined.task)
+        snprintf(buf, bytes, "%s (%s) for the end of task %s (id %llu)", w->site->function,
+                 w->site->file, task_display_name(joined.task, name, sizeof(name)),
+                 (unsigned long long)joined.task->id);
+    else
+        snprintf(buf, bytes, "%s (%s)", w->site->function, w->site->file);
+}
+
 static void describe_wait(struct sim *sim, struct jd_task *t, char *buf, size_t bytes)
 {
     const struct wait *w = t->fiber ? t->fiber->wait : NULL;
@@ -50,13 +83,13 @@ static void describe_wait(struct sim *sim, struct jd_task *t, char *buf, size_t 
     else if (op)
         snprintf(buf, bytes, "%s on descriptor %d", op_names[op->kind], op->fd);
     else
-        snprintf(buf, bytes, "%s (%s)", w->site->function, w->site->file);
+        describe_site(sim, w, buf, bytes);
 }
 
 static int report_task(struct jd_task *t, void *arg)
 {
     struct sim *sim = arg;
-    char message[256], what[96], name[TASK_NAME_BYTES];
+    char message[320], what[160], name[TASK_NAME_BYTES];
 
     describe_wait(sim, t, what, sizeof(what));
     snprintf(message, sizeof(message), "simulation: deadlock: task %s (id %llu) waits in %s",

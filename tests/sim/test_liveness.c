@@ -133,6 +133,29 @@ Test(sim_liveness, a_task_in_the_lifo_slot_does_not_wait_for_one_that_burns)
         (void)run(seed, burn_beside_woken);
 }
 
+static jd_result burn_beside_several(void *arg)
+{
+    struct burn *b = arg;
+    jd_task *t[3];
+
+    for (int i = 0; i < 3; i++)
+        t[i] = start_here(wait_for_permit, b);
+    (void)jd_sleep(JD_MS(1));
+    b->since = jd_now();
+    (void)jd_sem_release_n(&b->sem, 3);
+    burn_until(b->since + BURN);
+    for (int i = 0; i < 3; i++)
+        (void)jd_join(t[i]);
+    return jd_ok(NULL);
+}
+
+/* The slot holds one: the others go to the queue, and that wakes a sleeper at once. */
+Test(sim_liveness, tasks_woken_by_one_that_burns_are_stolen_at_once)
+{
+    for (uint64_t seed = 0; seed < jd_test_rounds(100); seed++)
+        cr_assert_lt(run(seed, burn_beside_several).first, JD_US(500), "nobody was woken");
+}
+
 static jd_result receive_one(void *arg)
 {
     struct burn *b = arg;
