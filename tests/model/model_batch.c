@@ -64,8 +64,9 @@ jd_result jd_ok(void *ptr)
     return (jd_result){ .ptr = ptr };
 }
 
-int wait_open(struct wait *w, struct jd_task *t, unsigned kind)
+int wait_open_at(struct wait *w, struct jd_task *t, unsigned kind, const struct wait_site *site)
 {
+    (void)site;
     w->task = t;
     w->target = &t->target;
     w->seq = word_wait_begin(&w->target->word, (kind & WAIT_CANCELLABLE) != 0);
