@@ -262,8 +262,8 @@ static bool run_and_report(int number, const struct jd_test *test, const char *s
         return true;
     }
     if (without_exec && (test->options.signal != 0 || test->options.exit_code != 0)) {
-        printf("ok %d %s::%s # SKIP the tool has its own ways with signals and exit codes\n", number,
-               test->suite, test->name);
+        printf("ok %d %s::%s # SKIP the tool has its own ways with signals and exit codes\n",
+               number, test->suite, test->name);
         return true;
     }
     run_child(test, self, &verdict);
