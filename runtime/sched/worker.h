@@ -107,7 +107,6 @@ struct worker {
     struct live live;
     JD_ATOMIC(uint32_t) serving; /* a thread is inside */
     JD_ATOMIC(uint32_t) is_parked;
-    JD_ATOMIC(const char *) step_name;
 
     /* Written by others. */
     JD_ALIGNED(JD_CACHE_LINE) JD_ATOMIC(uint32_t) preempt; /* the slice is used up */
@@ -186,7 +185,6 @@ struct jd_runtime {
         bool running;
         JD_ATOMIC(uint32_t) stop;
         JD_ATOMIC(uint32_t) sleeping; /* futex word: 1 while nobody ticks */
-        bool pending_wake;
     } watchdog;
 
     JD_ATOMIC(int64_t) slow_step; /* ns; 0 = off */
