@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 
 #include "jd_test.h"
+#include "task/task.h"
 
 static inline void rig_run(unsigned workers, jd_fn fn)
 {
@@ -68,6 +69,16 @@ static inline void *rig_num(intptr_t num)
 static inline void rig_until(atomic_int *flag, int value)
 {
     while (atomic_load(flag) < value)
+        cr_assert_eq(jd_yield(), 0);
+}
+
+/*
+ * Lets the others run until the task sleeps in a wait that has not ended. The caller holds a
+ * handle, and knows which wait it can be by what the task did before.
+ */
+static inline void rig_until_parked(jd_task *t)
+{
+    while (word_run(atom_load(&t->target.word.bits, acquire)) != WORD_PARKED)
         cr_assert_eq(jd_yield(), 0);
 }
 

@@ -20,6 +20,7 @@ struct opener {
     void *member_arg;
     int closed; /* what the close said */
     int after;  /* what the next suspending call said */
+    jd_task *member_task;
 };
 
 static jd_result opener_fn(void *arg)
@@ -31,15 +32,17 @@ static jd_result opener_fn(void *arg)
     for (int i = 0; i < o->sleepers; i++)
         cr_assert_eq(jd_group_spawn(&g, rig_sleep_for_ever, NULL), 0);
     if (o->member)
-        cr_assert_eq(jd_group_spawn(&g, o->member, o->member_arg), 0);
+        cr_assert_eq(jd_group_spawn_with(&g, o->member, o->member_arg, NULL, &o->member_task), 0);
     reach(1);
     o->closed = jd_group_close(&g);
+    if (o->member)
+        jd_task_unref(o->member_task);
     o->after = jd_yield();
     return jd_ok(NULL);
 }
 
-/* Starts an opener, cancels it when it is inside its close, takes it. */
-static void cancel_in_close(struct opener *o)
+/* Starts an opener; returns when it sleeps in its close, and its member sleeps, too. */
+static jd_task *start_opener(struct opener *o)
 {
     jd_task *t;
 
@@ -47,8 +50,17 @@ static void cancel_in_close(struct opener *o)
     t = jd_spawn(opener_fn, o);
     cr_assert_not_null(t);
     rig_until(&reached, 1);
-    for (int i = 0; i < 5; i++)
-        cr_assert_eq(jd_yield(), 0);
+    rig_until_parked(t); /* after step 1 it sleeps nowhere else */
+    if (o->member)
+        rig_until_parked(o->member_task);
+    return t;
+}
+
+/* Cancels an opener that is inside its close, takes it. */
+static void cancel_in_close(struct opener *o)
+{
+    jd_task *t = start_opener(o);
+
     cr_assert_eq(jd_task_cancel(t, "test"), 0);
     cr_assert_eq(jd_join(t).error, 0);
 }
@@ -56,8 +68,8 @@ static void cancel_in_close(struct opener *o)
 static jd_result mid_close_body(void *arg)
 {
     struct opener plain = { .sleepers = 3, .closed = 1 };
-    struct opener fails = { 3, rig_unwind_error, rig_num(-EDOM), 1, 1 };
-    struct opener stubborn = { 0, rig_stubborn, NULL, 1, 1 };
+    struct opener fails = { 3, rig_unwind_error, rig_num(-EDOM), 1, 1, NULL };
+    struct opener stubborn = { 0, rig_stubborn, NULL, 1, 1, NULL };
 
     (void)arg;
     cancel_in_close(&plain);
@@ -106,10 +118,7 @@ static jd_result second_cancel_body(void *arg)
 
     (void)arg;
     cr_assert_eq(jd_future_new(NULL, &gate), 0);
-    t = jd_spawn(opener_fn, &o);
-    rig_until(&reached, 1);
-    for (int i = 0; i < 5; i++)
-        cr_assert_eq(jd_yield(), 0);
+    t = start_opener(&o);
     cr_assert_eq(jd_task_cancel(t, NULL), 0);
     rig_until(&seen, 1);
     cr_assert_eq(jd_task_cancel(t, NULL), 0);
