@@ -106,7 +106,7 @@ static inline bool fifo_push_many(struct fifo *f, void *const *items, unsigned n
 
 /* Owner. False = full and it could not grow; nothing changed. The caller then looks for a parked
  * worker. */
-static inline bool fifo_push(struct fifo *f, void *item)
+static JD_ALWAYS_INLINE bool fifo_push(struct fifo *f, void *item)
 {
     /* Relaxed: only the owner writes tail. */
     uint64_t tail = atom_load(&f->tail, relaxed);
@@ -120,9 +120,9 @@ static inline bool fifo_push(struct fifo *f, void *item)
     return true;
 }
 
-/* Owner. Like fifo_push() without S1 (4 ns less): for a caller that wakes nobody, or that ends a
- * series of these with a fifo_push(). */
-static inline bool fifo_push_quiet(struct fifo *f, void *item)
+/* Owner. Like fifo_push() without S1 (4 ns less): for a caller that comes back to the item itself,
+ * that wakes nobody, or that ends a series of these with a fifo_push(). */
+static JD_ALWAYS_INLINE bool fifo_push_quiet(struct fifo *f, void *item)
 {
     /* Relaxed: only the owner writes tail. */
     uint64_t tail = atom_load(&f->tail, relaxed);

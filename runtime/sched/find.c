@@ -16,11 +16,11 @@
 #define STEAL_MAX 32
 
 /* The task of a ready queue's entry, claimed if it is fresh; NULL: stale, it was joined inline. */
-static struct jd_task *accept_entry(void *entry)
+static inline struct jd_task *accept_entry(void *entry)
 {
     struct jd_task *t = (struct jd_task *)((uintptr_t)entry & ~ENTRY_FRESH);
 
-    if (!((uintptr_t)entry & ENTRY_FRESH))
+    if (JD_LIKELY(!((uintptr_t)entry & ENTRY_FRESH)))
         return t;
     if (word_claim(&t->target.word)) {
         t->fiber = NULL;
@@ -55,7 +55,7 @@ static void push_again(struct worker *w, struct jd_task *t)
         injector_push(&w->rt->injector, w->index, &t->link.node);
 }
 
-static struct jd_task *take_injected(struct worker *w)
+static JD_NOINLINE struct jd_task *take_injected(struct worker *w)
 {
     struct qlist list;
     struct qnode *node;
@@ -76,7 +76,7 @@ static struct jd_task *take_injected(struct worker *w)
 }
 
 /* The parent of an eager start; parents of nested ones hang behind it by their queue links. */
-static struct jd_task *take_resume_first(struct worker *w)
+static JD_NOINLINE struct jd_task *take_resume_first(struct worker *w)
 {
     struct jd_task *t = w->resume_first;
     struct qnode *next = qnode_next(&t->link.node);

@@ -19,7 +19,7 @@
 #include "sched/worker.h"
 
 /* A stack of another size carries its task's reservation with it. */
-static void retire(struct worker *w, struct fiber *f)
+static JD_NOINLINE void retire(struct worker *w, struct fiber *f)
 {
     struct stack_pool *pool = f->pool;
 
@@ -49,7 +49,7 @@ void sched_after_switch(struct fiber *prev)
         break;
     case POST_YIELD:
         word_yield(&t->target.word);
-        sched_push(w, t);
+        sched_push_yielded(w, t);
         break;
     case POST_HANDOFF:
         word_yield(&t->target.word);
@@ -64,7 +64,7 @@ void sched_after_switch(struct fiber *prev)
     }
 }
 
-static void task_describe(struct worker *w, struct jd_task *t)
+static inline void task_describe(struct worker *w, struct jd_task *t)
 {
     w->current = t;
     w->fiber->user = t;
@@ -74,7 +74,7 @@ static void task_describe(struct worker *w, struct jd_task *t)
 }
 
 /* Makes `next`, which has a stack, the task that runs; returns that stack. */
-static struct fiber *task_enter(struct worker *w, struct jd_task *next)
+static inline struct fiber *task_enter(struct worker *w, struct jd_task *next)
 {
     word_resume(&next->target.word);
     w->fiber = next->fiber;
@@ -82,7 +82,7 @@ static struct fiber *task_enter(struct worker *w, struct jd_task *next)
     return w->fiber;
 }
 
-static struct fiber *loop_stack(struct worker *w)
+static JD_NOINLINE struct fiber *loop_stack(struct worker *w)
 {
     struct fiber *f = stack_take(&w->stacks);
 
@@ -93,7 +93,7 @@ static struct fiber *loop_stack(struct worker *w)
 }
 
 /* Where to go when the current task stops: a ready task's stack, or the loop on a fresh one. */
-static struct fiber *next_stack(struct worker *w)
+static inline struct fiber *next_stack(struct worker *w)
 {
     struct jd_task *next = sched_next_local(w);
 

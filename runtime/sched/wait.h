@@ -60,6 +60,13 @@ int wait_open_at(struct wait *w, struct jd_task *task, unsigned kind, const stru
 unsigned wait_sleep(struct wait *w, int64_t deadline);
 void wait_close(struct wait *w);
 
+/* After a grant: the granter has queued the task, so it has left the lock it granted under. A plain
+ * thread may see the grant earlier. */
+static inline bool wait_was_queued(const struct wait *w)
+{
+    return w->task && word_was_parked(&w->target->word);
+}
+
 /* -ECANCELED or -ETIMEDOUT for a wait that was not granted; notes which scope did it. */
 int wait_error(const struct wait *w, unsigned cause);
 

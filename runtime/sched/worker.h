@@ -33,6 +33,7 @@
 #include "queue/loop_queue.h"
 #include "reactor/reactor.h"
 #include "reactor/timer.h"
+#include "sched/current.h"
 #include "sched/idle.h"
 #include "sched/live.h"
 #include "task/slab.h"
@@ -197,10 +198,6 @@ struct jd_runtime {
     struct jd_runtime *next_runtime; /* list for fork(), guarded by its lock */
 };
 
-/* current.c: noinline with a compiler barrier; NULL on threads that are no workers. */
-struct worker *worker_current(void);
-void worker_set_current(struct worker *w);
-
 /* Some worker of a runtime is this thread's, and it runs a task. */
 static inline struct jd_task *task_current(void)
 {
@@ -228,9 +225,9 @@ JD_NORETURN void sched_switch_to_class(struct worker *w, struct jd_task *t);
 JD_NORETURN void sched_leave_class(struct worker *w);
 
 /* ready.c */
-void sched_push(struct worker *w, struct jd_task *t);       /* at the end of w's queue */
-void sched_push_quiet(struct worker *w, struct jd_task *t); /* without looking for sleepers */
-void sched_push_fresh(struct worker *w, struct jd_task *t); /* a task that was never run */
+void sched_push(struct worker *w, struct jd_task *t);         /* at the end of w's queue */
+void sched_push_yielded(struct worker *w, struct jd_task *t); /* by itself: ready.c I1 */
+void sched_push_fresh(struct worker *w, struct jd_task *t);   /* a task that was never run */
 void sched_wake_workers(struct jd_runtime *rt, unsigned items);
 void sched_post(struct worker *w, struct loop_item *item); /* to w's loop, from anywhere */
 void sched_wake_worker(struct worker *w);

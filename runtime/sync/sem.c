@@ -106,7 +106,8 @@ static JD_NOINLINE int acquire_slow(struct sem *s, struct jd_task *task, uint32_
         return 0;
     }
     cause = wait_sleep(&w, deadline);
-    sem_quit(s, &node);
+    if (cause != CAUSE_GRANTED || !wait_was_queued(&w)) /* I6 of sem.h */
+        sem_quit(s, &node);
     wait_close(&w);
     return cause == CAUSE_GRANTED ? 0 : wait_error(&w, cause);
 }

@@ -19,8 +19,9 @@
  *     ended the wait. A grant that loses (cancel, timeout) takes nothing and the next is served.
  * I5  Who leaves the queue without a grant serves it: the new head may want less.
  * I6  A granter's last access is the unlock; who was granted goes through the lock once before its
- *     frame and perhaps the semaphore go (sem_leave). Exception: more than WAKE_BATCH grants by
- *     one call, which takes the lock again after the first of them.
+ *     frame and perhaps the semaphore go (sem_leave). A task that was parked need not: its granter
+ *     queues it after the unlock. Exception: more than WAKE_BATCH grants by one call, which takes
+ *     the lock again after the first of them.
  * I7  All zero but the first word is valid (JD_SEM_INIT): the queue's head is made on first use,
  *     under the lock.
  *
@@ -219,8 +220,8 @@ static inline bool sem_join(struct sem *s, struct waiter *node, uint32_t seq)
 }
 
 /*
- * After the wait, granted or not, before the node's frame ends (I6). True as sem_serve(): the
- * batch is full and there is more to do.
+ * After the wait, granted or not, before the node's frame ends, but for I6. True as sem_serve():
+ * the batch is full and there is more to do.
  */
 static inline bool sem_leave(struct sem *s, struct waiter *node, struct wake_batch *batch)
 {

@@ -37,6 +37,7 @@ enum word_run { WORD_NEW, WORD_RUNNING, WORD_PARKED, WORD_READY, WORD_DONE };
 #define WORD_RUN_MASK UINT64_C(7)
 #define WORD_WAITING UINT64_C(8)
 #define WORD_CANCELLABLE UINT64_C(16)
+#define WORD_WAS_PARKED UINT64_C(32) /* the last wait was ended in PARKED */
 #define WORD_CAUSE_SHIFT 16
 #define WORD_CAUSE_MASK (UINT64_C(0xffff) << WORD_CAUSE_SHIFT)
 #define WORD_SEQ_SHIFT 32
@@ -123,7 +124,7 @@ static inline enum word_wake_result word_wake(struct task_word *w, uint32_t seq,
             return WAKE_LOST;
         next = (bits & ~(WORD_RUN_MASK | WORD_WAITING | WORD_CANCELLABLE)) |
                ((uint64_t)cause << WORD_CAUSE_SHIFT) |
-               (uint64_t)(parked ? WORD_READY : WORD_RUNNING);
+               (parked ? WORD_READY | WORD_WAS_PARKED : (uint64_t)WORD_RUNNING);
         /* [WORD-2] Release, pairs with the acquire in word_cause(): what the granter handed over
          * is visible to the task. Acquire, pairs with [WORD-3]: a waker that queues the task
          * sees its stack saved. */
@@ -195,6 +196,13 @@ static inline unsigned word_cause(const struct task_word *w)
     if (bits & WORD_WAITING)
         return CAUSE_NONE;
     return (unsigned)((bits & WORD_CAUSE_MASK) >> WORD_CAUSE_SHIFT);
+}
+
+/* After a wait, by the runner: a waker had to queue us, and did so after it had left its locks. */
+static inline bool word_was_parked(const struct task_word *w)
+{
+    /* Relaxed: I4, and the queue ordered us behind the waker. */
+    return (atom_load(&w->bits, relaxed) & WORD_WAS_PARKED) != 0;
 }
 
 static inline void word_finish(struct task_word *w)

@@ -119,8 +119,10 @@ static unsigned wait(struct task *t, struct waiter *node)
         check_event_wait(&t->ready);
     word_resume(&t->target.word);
     cause = word_cause(&t->target.word);
-    CHECK_THAT(!sem_leave(s.sem, node, &batch));
-    flush(&batch);
+    if (cause != CAUSE_GRANTED || !word_was_parked(&t->target.word)) {
+        CHECK_THAT(!sem_leave(s.sem, node, &batch));
+        flush(&batch);
+    }
     return cause;
 }
 
