@@ -126,7 +126,7 @@ int main(void)
 {
     injector_init(&injector, &shard, 1);
     inbox_init(&inbox);
-    if (!fifo_init(&fifo, 8, &memory) || !deque_init(&deque, 8, &memory))
+    if (!fifo_init(&fifo, 8, &memory) || !deque_init(&deque, 8, &memory, /* may_force= */ true))
         return 1;
     report("fifo push+pop", fifo_batch);
     report("fifo push_quiet+pop", fifo_quiet_batch);

@@ -13,6 +13,7 @@
 #include "api/lifecycle.h"
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/membarrier.h"
 #include "sched/callback.h"
 #include "sched/error.h"
 #include "sim/sim.h"
@@ -34,7 +35,7 @@ static int worker_init(struct worker *w, struct jd_runtime *rt, unsigned index, 
     timer_wheel_init(&w->timers, clock_now());
     if (!fifo_init(&w->ready, FIFO_LOG2, &ring_memory))
         return -ENOMEM;
-    if (!deque_init(&w->forks, FORKS_LOG2, &ring_memory)) {
+    if (!deque_init(&w->forks, FORKS_LOG2, &ring_memory, membarrier_fence_init())) {
         fifo_fini(&w->ready);
         return -ENOMEM;
     }

@@ -54,6 +54,9 @@
 #define atom_fetch_and(obj, value, order) \
     atomic_fetch_and_explicit(&(obj)->raw, (value), memory_order_##order)
 #define atom_fence(order) atomic_thread_fence(memory_order_##order)
+/* One half of an asymmetric pair: the compiler keeps the order, and a heavy fence of another thread
+ * (base/membarrier.h) makes the CPU keep it. */
+#define atom_fence_light() atomic_signal_fence(memory_order_seq_cst)
 
 /* Plain (non-atomic) data inside kernels: checked for races by the model checker. */
 #define plain_read(lvalue) (lvalue)

@@ -20,6 +20,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/fault.h"
+#include "base/membarrier.h"
 
 static pthread_mutex_t handler_mutex = PTHREAD_MUTEX_INITIALIZER;
 static unsigned handler_users;
@@ -61,11 +62,6 @@ static void handler_give_back(void)
     if (--handler_users == 0 && sigaction(SIGURG, NULL, &now) == 0 && handler_is_ours(&now))
         (void)sigaction(SIGURG, &def, NULL); /* cannot fail: the same call succeeded before */
     pthread_mutex_unlock(&handler_mutex);
-}
-
-static long membarrier_call(int cmd, unsigned flags, int cpu)
-{
-    return syscall(SYS_membarrier, cmd, flags, cpu);
 }
 
 static enum nudge_how choose(void)

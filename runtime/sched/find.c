@@ -196,7 +196,7 @@ bool sched_has_work(struct worker *w)
     for (unsigned i = 0; i < rt->worker_count; i++) {
         struct worker *other = &rt->workers[i];
 
-        if (!fifo_is_empty(&other->ready) || deque_len(&other->forks) != 0)
+        if (!fifo_is_empty(&other->ready) || deque_ask(&other->forks))
             return true;
     }
     return !lifo_is_empty(&w->lifo); /* own slot, or a thief has it */

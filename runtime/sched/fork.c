@@ -41,7 +41,8 @@ static struct fork *fork_of(jd_fork *f)
     return (struct fork *)(void *)f; /* its first and only member */
 }
 
-/* Forks are pushed without a fence, so a sleeper may be missed; the watchdog repairs that. */
+/* Forks are pushed without a fence, so a sleeper may be missed; the watchdog repairs that. While
+ * nobody sleeps they stay private until a thief asks (deque.h). */
 static inline void look_for_sleepers(struct worker *w)
 {
     struct idle *idle = &w->rt->idle;
@@ -49,6 +50,7 @@ static inline void look_for_sleepers(struct worker *w)
     /* Relaxed: a heuristic. */
     if (JD_UNLIKELY(atom_load(&idle->parked, relaxed) != 0) &&
         atom_load(&idle->searching, relaxed) == 0) {
+        deque_publish(&w->forks);
         sched_wake_workers(w->rt, 1);
         choice(CHOICE_FORK);
     }
@@ -94,6 +96,7 @@ void fork_promote_all(struct worker *w)
 {
     bool lost;
 
+    deque_publish(&w->forks);
     do { /* bounded by the deque; a lost race means that a thief made it shorter */
         struct fork *f = deque_steal(&w->forks, &lost);
 
@@ -108,7 +111,7 @@ struct jd_task *fork_steal(struct worker *w, struct worker *victim)
     struct fork *f;
     bool lost;
 
-    if (deque_len(&victim->forks) == 0)
+    if (!deque_ask(&victim->forks))
         return NULL;
     t = sched_make_claimed(w, NULL, NULL, NULL);
     if (!t)

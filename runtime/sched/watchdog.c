@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/membarrier.h"
 #include "sched/error.h"
 #include "sched/worker.h"
 
@@ -72,13 +73,29 @@ static bool look_at(struct jd_runtime *rt, struct worker *w, int64_t now)
     return true;
 }
 
+/* One heavy fence for the forks of all workers that burn (deque.h I8). */
+static void force_forks(struct jd_runtime *rt)
+{
+    if (!membarrier_fence())
+        return; /* refused since the start: the owners answer the lease themselves */
+    for (unsigned i = 0; i < rt->worker_count; i++)
+        deque_force(&rt->workers[i].forks);
+}
+
 void watchdog_tick(struct jd_runtime *rt)
 {
     int64_t now = clock_now();
-    bool help = false;
+    bool help = false, leased = false;
 
-    for (unsigned i = 0; i < rt->worker_count; i++)
-        help |= look_at(rt, &rt->workers[i], now);
+    for (unsigned i = 0; i < rt->worker_count; i++) {
+        if (!look_at(rt, &rt->workers[i], now))
+            continue;
+        help = true;
+        if (rt->worker_count > 1) /* else there are no thieves */
+            leased |= deque_lease(&rt->workers[i].forks);
+    }
+    if (leased)
+        force_forks(rt);
     if (help && idle_wants_wake(&rt->idle)) {
         int index = idle_claim(&rt->idle);
 

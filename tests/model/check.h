@@ -77,6 +77,7 @@ bool check_cas(void *addr, unsigned bytes, void *expected, uint64_t desired, boo
                enum check_order succ, enum check_order fail, const struct check_site *site);
 void check_init(void *addr, unsigned bytes, uint64_t value, const struct check_site *site);
 void check_fence(enum check_order order, const struct check_site *site);
+void check_fence_all(const struct check_site *site);
 void check_plain(void *addr, bool write, const struct check_site *site);
 void check_hint(const struct check_site *site);
 uint64_t check_newest(void *addr, unsigned bytes);
@@ -111,6 +112,9 @@ uint64_t check_newest(void *addr, unsigned bytes);
     check_cas(CHECK_LOC(obj), (expected), (uint64_t)(desired), true, CHECK_ORDER_##succ, \
               CHECK_ORDER_##fail, CHECK_SITE(#obj))
 #define atom_fence(order) check_fence(CHECK_ORDER_##order, CHECK_SITE(#order))
+/* The order within a thread is kept; the heavy fence is one of all threads at that moment. */
+#define atom_fence_light() ((void)0)
+#define check_heavy_fence() check_fence_all(CHECK_SITE("heavy fence"))
 
 #define plain_read(lvalue) \
     (check_plain(CHECK_ADDRESS(lvalue), false, CHECK_SITE(#lvalue)), (lvalue))

@@ -442,6 +442,18 @@ void check_fence(enum check_order order, const struct check_site *site)
     TRACE(site, "fence");
 }
 
+/* membarrier(2): a seq_cst fence of every thread, between two operations of each. It orders what they
+ * see; happens-before between plain accesses it gives to nobody. */
+void check_fence_all(const struct check_site *site)
+{
+    engine_point(site);
+    for (unsigned i = 0; i < CHECK_CLOCKS; i++)
+        seen_join(&global, &engine.threads[i].current);
+    for (unsigned i = 0; i < CHECK_CLOCKS; i++)
+        seen_join(&engine.threads[i].current, &global);
+    TRACE(site, "heavy fence");
+}
+
 uint64_t check_newest(void *addr, unsigned bytes)
 {
     const struct location *loc = location_find(addr, bytes);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Model of queue/deque.h: owner against one or two thieves. Claims: every item is taken once, in
- * LIFO order by the owner and FIFO order by a thief, with all that was written before its push;
- * rings grow and are reused under thieves; a steal that is not empty and not lost takes.
+ * Model of queue/deque.h: owner against one or two thieves, and the forcer. Claims: every item is
+ * taken once, in LIFO order by the owner and FIFO order by a thief, with all that was written before
+ * its push; rings grow and are reused under thieves; a steal that is not empty and not lost takes;
+ * private items that the forcer shows are taken once, too.
  */
 #include "queue/deque.h"
 
@@ -13,7 +14,14 @@ static struct deque deque;
 static void setup_log2(unsigned capacity_log2)
 {
     items_reset();
-    CHECK_THAT(deque_init(&deque, capacity_log2, &item_memory));
+    CHECK_THAT(deque_init(&deque, capacity_log2, &item_memory, /* may_force= */ false));
+}
+
+/* With a private end. */
+static void setup_private(void)
+{
+    items_reset();
+    CHECK_THAT(deque_init(&deque, 1, &item_memory, /* may_force= */ true));
 }
 
 static void setup_1(void)
@@ -60,6 +68,15 @@ static int steal(void)
     return item ? item_consume(item) : -1;
 }
 
+/* As the watchdog does. */
+static void force(void)
+{
+    if (!deque_lease(&deque))
+        return;
+    check_heavy_fence();
+    deque_force(&deque);
+}
+
 static void finish(void)
 {
     take_all();
@@ -71,6 +88,24 @@ static void finish(void)
 static void thief(void)
 {
     steal();
+}
+
+static void ask_and_steal(void)
+{
+    (void)deque_ask(&deque);
+    steal();
+}
+
+static void force_and_steal(void)
+{
+    force();
+    steal();
+}
+
+static void force_twice(void)
+{
+    force();
+    force();
 }
 
 /* What one thief gets is in the order of the pushes. */
@@ -140,7 +175,52 @@ static void promote(void)
     take_all();
 }
 
+/* The owner shows all, as before a suspension. */
+static void publish(void)
+{
+    push(0);
+    push(1);
+    deque_publish(&deque);
+    take();
+}
+
+/* Private, taken, and private again at the same index, under a lease from before. */
+static void push_take_push_take(void)
+{
+    push(0);
+    take();
+    push(1);
+    push(2);
+    take();
+    take();
+}
+
 static const struct check_model models[] = {
+    { .name = "deque-asked",
+      .setup = setup_private,
+      .threads = { push2_take2, ask_and_steal, thief },
+      .finish = finish },
+    { .name = "deque-forced",
+      .setup = setup_private,
+      .threads = { push_take, force_and_steal, thief },
+      .finish = finish,
+      .bound = 3 },
+    { .name = "deque-forced-two",
+      .setup = setup_private,
+      .threads = { push2_take2, force, thief },
+      .finish = finish },
+    { .name = "deque-forced-same-index",
+      .setup = setup_private,
+      .threads = { push_take_push_take, force_twice, thief_twice },
+      .finish = finish },
+    { .name = "deque-forced-and-asked",
+      .setup = setup_private,
+      .threads = { push2_take_push, force_and_steal, ask_and_steal },
+      .finish = finish },
+    { .name = "deque-published",
+      .setup = setup_private,
+      .threads = { publish, force_and_steal, thief },
+      .finish = finish },
     { .name = "deque-one-item",
       .setup = setup_1,
       .threads = { push_take, thief, thief },

@@ -29,6 +29,7 @@ static struct jd_task *queue[TASKS]; /* worker 0's: what was promoted */
 static unsigned queued;
 static int ran[CHILDREN];
 static int order[CHILDREN]; /* in which the parent joins */
+static bool may_force;
 
 jd_result jd_err(ssize_t error)
 {
@@ -129,7 +130,7 @@ static void setup_order(int first, int second)
         workers[i].index = i;
         workers[i].budget = 1000;
         workers[i].current = NULL;
-        CHECK_THAT(deque_init(&workers[i].forks, 1, &item_memory));
+        CHECK_THAT(deque_init(&workers[i].forks, 1, &item_memory, may_force));
         for (unsigned k = 0; k < TASKS / 2; k++)
             used[i][k] = false;
     }
@@ -147,11 +148,19 @@ static void setup_order(int first, int second)
 
 static void setup(void)
 {
+    may_force = false;
+    setup_order(1, 0);
+}
+
+static void setup_private(void)
+{
+    may_force = true;
     setup_order(1, 0);
 }
 
 static void setup_out_of_order(void)
 {
+    may_force = false;
     setup_order(0, 1);
 }
 
@@ -202,6 +211,22 @@ static void thief(void)
         task_run(t);
 }
 
+/* As watchdog.c does for a worker that burns. */
+static void force_and_steal(void)
+{
+    if (deque_lease(&workers[0].forks)) {
+        check_heavy_fence();
+        deque_force(&workers[0].forks);
+    }
+    thief();
+}
+
+static void thief_twice(void)
+{
+    thief();
+    thief();
+}
+
 static void finish(void)
 {
     CHECK_THAT(deque_len(&workers[0].forks) == 0);
@@ -215,6 +240,16 @@ static const struct check_model models[] = {
     { .name = "fork-out-of-order",
       .setup = setup_out_of_order,
       .threads = { two, thief },
+      .finish = finish,
+      .bound = 2 },
+    { .name = "fork-private",
+      .setup = setup_private,
+      .threads = { two, thief_twice },
+      .finish = finish,
+      .bound = 3 },
+    { .name = "fork-forced",
+      .setup = setup_private,
+      .threads = { two, force_and_steal },
       .finish = finish,
       .bound = 3 },
     { .name = "fork-promote",
