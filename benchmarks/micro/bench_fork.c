@@ -78,9 +78,9 @@ static void run_fib_plain(long n)
 static jd_result main_task(void *arg)
 {
     const struct row rows[] = {
-        { "fork+join", run_flat, 2000000 },
-        { "fib, per fork", run_fib, 28656L * 20 },
-        { "fib, plain calls", run_fib_plain, 28656L * 20 },
+        { "fork+join", run_flat, 50000 },
+        { "fib, per fork", run_fib, 28656 },
+        { "fib, plain calls", run_fib_plain, 28656 },
     };
 
     measure_rows(ROWS(rows));
@@ -89,7 +89,7 @@ static jd_result main_task(void *arg)
 
 static jd_result two_workers(void *arg)
 {
-    const struct row rows[] = { { "fib, per fork, two workers", run_fib, 28656L * 20 } };
+    const struct row rows[] = { { "fib, per fork, two workers", run_fib, 28656 } };
 
     measure_rows(ROWS(rows));
     return jd_ok(arg);

@@ -83,9 +83,9 @@ static void run_future_alone(long n)
 static jd_result main_task(void *arg)
 {
     const struct row rows[] = {
-        { "suspend+wake, semaphores", run_semaphores, 1000000 },
-        { "suspend+wake+yield, new futures", run_futures, 500000 },
-        { "future: new+set+await+unref", run_future_alone, 1000000 },
+        { "suspend+wake, semaphores", run_semaphores, 10000 },
+        { "suspend+wake+yield, new futures", run_futures, 5000 },
+        { "future: new+set+await+unref", run_future_alone, 10000 },
     };
 
     measure_rows(ROWS(rows));

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 
 #include "atomic/atomic.h"
+#include "base/attr.h"
 
 #ifndef JD_CHECK
 #include <sched.h>
@@ -34,7 +35,7 @@ static inline bool spin_try_lock(struct spin *s)
     return atom_load(&s->locked, relaxed) == 0 && atom_exchange(&s->locked, 1, acquire) == 0;
 }
 
-static inline void spin_lock(struct spin *s)
+static JD_NOINLINE JD_UNUSED void spin_lock_slow(struct spin *s)
 {
 #ifndef JD_CHECK
     for (unsigned tries = 1; !spin_try_lock(s); tries++) { /* bounded by the holder's section */
@@ -46,6 +47,13 @@ static inline void spin_lock(struct spin *s)
     while (!spin_try_lock(s))
         spin_hint();
 #endif
+}
+
+static inline void spin_lock(struct spin *s)
+{
+    /* [SPIN-1] Acquire, as above. At once: a look before it waits for the last unlock's store. */
+    if (JD_UNLIKELY(atom_exchange(&s->locked, 1, acquire) != 0))
+        spin_lock_slow(s);
 }
 
 static inline void spin_unlock(struct spin *s)

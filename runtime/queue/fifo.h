@@ -65,14 +65,10 @@ static inline void fifo_fini(struct fifo *f)
     ring_free_chain(f->memory, atom_load(&f->ring, relaxed));
 }
 
-/* Owner. The ring, after making sure that `count` items fit behind `tail`; NULL: no memory. */
-static inline struct ring *fifo_reserve(struct fifo *f, uint64_t tail, uint64_t count)
+/* Owner, ring full as far as head_seen tells. The ring to push into; NULL: no memory. */
+static JD_NOINLINE JD_UNUSED struct ring *fifo_make_room(struct fifo *f, struct ring *ring,
+                                                         uint64_t tail, uint64_t count)
 {
-    /* Relaxed: only the owner writes the ring pointer. */
-    struct ring *ring = atom_load(&f->ring, relaxed);
-
-    if (JD_LIKELY(tail + count - f->head_seen <= ring->mask + 1))
-        return ring;
     /* [FIFO-1] Acquire, pairs with the claiming CAS: the claimer has finished reading its slots
      * before we overwrite them. */
     f->head_seen = atom_load(&f->head, acquire);
@@ -84,6 +80,17 @@ static inline struct ring *fifo_reserve(struct fifo *f, uint64_t tail, uint64_t 
         atom_store(&f->ring, ring, release);
     }
     return ring;
+}
+
+/* Owner. The ring, after making sure that `count` items fit behind `tail`; NULL: no memory. */
+static JD_ALWAYS_INLINE struct ring *fifo_reserve(struct fifo *f, uint64_t tail, uint64_t count)
+{
+    /* Relaxed: only the owner writes the ring pointer. */
+    struct ring *ring = atom_load(&f->ring, relaxed);
+
+    if (JD_LIKELY(tail + count - f->head_seen <= ring->mask + 1))
+        return ring;
+    return fifo_make_room(f, ring, tail, count);
 }
 
 /* Owner. All n items in this order with one publication, or false (full and no memory; nothing
@@ -152,13 +159,13 @@ static JD_ALWAYS_INLINE unsigned fifo_claim(struct fifo *f, void **out, unsigned
             return 0;
         uint64_t want = half ? ((uint64_t)len + 1) / 2 : (uint64_t)len;
         unsigned n = want < max ? (unsigned)want : max;
-        /* [FIFO-3] Acquire, pairs with the release in fifo_reserve(): a newer ring than our tail
+        /* [FIFO-3] Acquire, pairs with the release in fifo_make_room(): a newer ring than our tail
          * asks for comes with its copies. */
         struct ring *ring = atom_load(&f->ring, acquire);
 
         for (unsigned i = 0; i < n; i++)
             out[i] = ring_get(ring, head + i);
-        /* [FIFO-1] Release, pairs with the acquire in fifo_reserve(): our slot reads come before
+        /* [FIFO-1] Release, pairs with the acquire in fifo_make_room(): our slot reads come before
          * their reuse. Relaxed on failure: tail is loaded again. */
         if (atom_cas(&f->head, &head, head + n, release, relaxed))
             return n;

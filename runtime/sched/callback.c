@@ -41,9 +41,10 @@ static void handle_drop_ref(struct jd_handle *h)
 
 static void handle_finish(struct jd_handle *h)
 {
-    struct wake_batch batch = { .count = 0 };
+    struct wake_batch batch;
     struct list *first = outcome_first(outcome_lock(&h->finished));
 
+    wake_batch_init(&batch);
     do { /* bounded by the list */
         while (first && batch.count < WAKE_BATCH) {
             struct waiter *node = JD_CONTAINER_OF(first, struct waiter, link);

@@ -80,11 +80,12 @@ static struct list *wake_drains(struct list *first, struct wake_batch *batch, bo
 static void done_callback_unlink(struct done_callback *c)
 {
     struct outcome *o = &c->future->outcome;
-    struct wake_batch batch = { .count = 0 };
+    struct wake_batch batch;
     uintptr_t word = outcome_lock(o);
     struct list *first = outcome_unlink(outcome_first(word), &c->node.link);
     bool more;
 
+    wake_batch_init(&batch);
     do { /* bounded by the list */
         first = wake_drains(first, &batch, &more);
         outcome_unlock(o, first, word & OUTCOME_DONE);

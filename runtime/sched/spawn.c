@@ -40,8 +40,8 @@ static char *name_new(const char *name)
     return copy;
 }
 
-static void task_init(struct jd_task *t, struct runtime_stub *stub, jd_fn fn, void *arg,
-                      struct scope *parent)
+static JD_ALWAYS_INLINE void task_init(struct jd_task *t, struct runtime_stub *stub, jd_fn fn,
+                                       void *arg, struct scope *parent)
 {
     outcome_init(&t->future.outcome);
     atom_store(&t->future.flags, FUTURE_IS_TASK, relaxed); /* Relaxed: published by refs (I3). */
@@ -156,8 +156,6 @@ static int options_read(const jd_task_options *from, jd_task_options *opt)
 {
     const unsigned char *bytes = (const unsigned char *)from;
 
-    if (!from)
-        return 0;
     if (from->size == 0)
         return -EINVAL;
     for (size_t i = sizeof(*opt); i < from->size; i++)
@@ -254,16 +252,17 @@ void sched_unmake_claimed(struct worker *w, struct jd_task *t)
     task_undo(w->rt, w, t);
 }
 
-int sched_spawn(struct jd_runtime *rt, jd_fn fn, void *arg, const jd_task_options *options,
-                struct scope *parent_scope, struct group *group, jd_task **ret)
+/* opt: whole, or NULL. */
+static JD_ALWAYS_INLINE int spawn(struct jd_runtime *rt, jd_fn fn, void *arg,
+                                  const jd_task_options *opt, struct scope *parent_scope,
+                                  struct group *group, jd_task **ret)
 {
     struct worker *w = worker_current();
-    jd_task_options opt = JD_TASK_OPTIONS_INIT;
     struct jd_task *t;
-    int err = options_read(options, &opt);
+    int err;
 
-    if (!fn || err)
-        return fn ? err : -EINVAL;
+    if (!fn)
+        return -EINVAL;
     if (w && w->rt != rt)
         w = NULL;
     /* [STOP-2] Acquire, pairs with the shutdown's store. */
@@ -272,8 +271,7 @@ int sched_spawn(struct jd_runtime *rt, jd_fn fn, void *arg, const jd_task_option
     t = task_new(rt, w, fn, arg, parent_scope);
     if (JD_UNLIKELY(!t))
         return -ENOMEM;
-    err = options_apply(rt, w, t, &opt);
-    if (JD_UNLIKELY(err)) {
+    if (opt && (err = options_apply(rt, w, t, opt))) {
         task_undo(rt, w, t);
         return err;
     }
@@ -287,8 +285,26 @@ int sched_spawn(struct jd_runtime *rt, jd_fn fn, void *arg, const jd_task_option
     if (ret)
         *ret = t;
     choice_note(EVENT_SPAWN, t->id);
-    task_start(w, t, (opt.flags & JD_TASK_EAGER) != 0);
+    task_start(w, t, opt && (opt->flags & JD_TASK_EAGER));
     return 0;
+}
+
+static JD_NOINLINE int spawn_with(struct jd_runtime *rt, jd_fn fn, void *arg,
+                                  const jd_task_options *options, struct scope *parent_scope,
+                                  struct group *group, jd_task **ret)
+{
+    jd_task_options opt = JD_TASK_OPTIONS_INIT;
+    int err = options_read(options, &opt);
+
+    return err ? err : spawn(rt, fn, arg, &opt, parent_scope, group, ret);
+}
+
+int sched_spawn(struct jd_runtime *rt, jd_fn fn, void *arg, const jd_task_options *options,
+                struct scope *parent_scope, struct group *group, jd_task **ret)
+{
+    if (options)
+        return spawn_with(rt, fn, arg, options, parent_scope, group, ret);
+    return spawn(rt, fn, arg, NULL, parent_scope, group, ret);
 }
 
 /* The last reference is gone: by a worker of the runtime, another thread, or after its end. */

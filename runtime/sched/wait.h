@@ -14,6 +14,9 @@
  * I1  Nothing between wait_open() and wait_sleep() may suspend.
  * I2  After wait_sleep() the worker may be another one.
  */
+#include <errno.h>
+
+#include "sched/choice.h"
 #include "sched/worker.h"
 
 enum wait_kind {
@@ -48,6 +51,23 @@ struct wait {
  * *ret_task is NULL on a plain thread (only with WAIT_THREADS).
  */
 int call_begin(unsigned kind, struct jd_task **ret_task);
+
+/* The same in the caller's own code, for the few calls that take no longer than a function call. */
+static JD_ALWAYS_INLINE int call_begin_here(unsigned kind, struct jd_task **ret_task)
+{
+    struct worker *w = worker_current();
+    struct jd_task *t = JD_LIKELY(w) ? w->current : NULL;
+
+    *ret_task = t;
+    if (JD_UNLIKELY(!t))
+        return !w && (kind & WAIT_THREADS) ? 0 : -EPERM;
+    choice(kind & WAIT_CANCELLABLE ? CHOICE_CHECKPOINT : CHOICE_CALL);
+    if ((kind & WAIT_CANCELLABLE) && JD_UNLIKELY(scope_check(t->scope)))
+        return -ECANCELED;
+    if (JD_UNLIKELY(sched_charge(w)))
+        sched_suspend(POST_YIELD);
+    return 0;
+}
 
 /* After call_begin(). -ENOMEM: no parker for a plain thread; -EDEADLK: one that simulates. */
 int wait_open_at(struct wait *w, struct jd_task *task, unsigned kind, const struct wait_site *site);

@@ -38,10 +38,10 @@ int jd_sem_init_bounded(jd_sem *s, unsigned n)
     return sem_init(s, n, /* is_bounded= */ true);
 }
 
-/* Serves the queue until nothing more can be granted. */
-static void serve_all(struct sem *s, struct wake_batch *batch, bool full)
+static JD_NOINLINE void serve_more(struct sem *s, struct wake_batch *batch)
 {
-    wake_batch_flush(batch);
+    bool full = true;
+
     while (full) { /* bounded by the queue */
         batch->count = 0;
         spin_lock(&s->lock);
@@ -52,19 +52,30 @@ static void serve_all(struct sem *s, struct wake_batch *batch, bool full)
     }
 }
 
+/* After the unlock: queues the targets, and serves the queue until nothing more can be granted. */
+static inline void serve_all(struct sem *s, struct wake_batch *batch, bool full)
+{
+    wake_batch_flush(batch);
+    if (JD_UNLIKELY(full))
+        serve_more(s, batch);
+}
+
 void sem_quit(struct sem *s, struct waiter *node)
 {
-    struct wake_batch batch = { .count = 0 };
+    struct wake_batch batch;
 
+    wake_batch_init(&batch);
     serve_all(s, &batch, sem_leave(s, node, &batch));
 }
 
-static JD_NOINLINE enum sem_fast change_queued(struct sem *s, uint32_t k, const uint32_t *total)
+static JD_ALWAYS_INLINE enum sem_fast change_queued(struct sem *s, uint32_t k,
+                                                    const uint32_t *total)
 {
-    struct wake_batch batch = { .count = 0 };
+    struct wake_batch batch;
     enum sem_fast done;
     bool full = false;
 
+    wake_batch_init(&batch);
     spin_lock(&s->lock);
     done = sem_change_queued(s, k, total);
     if (done == SEM_DONE)
@@ -74,11 +85,11 @@ static JD_NOINLINE enum sem_fast change_queued(struct sem *s, uint32_t k, const 
     return done;
 }
 
-int sem_give(struct sem *s, uint32_t k)
+static JD_NOINLINE int give_slow(struct sem *s, uint32_t k)
 {
-    enum sem_fast done = sem_try_give(s, k);
+    enum sem_fast done = SEM_MUST_LOCK;
 
-    while (JD_UNLIKELY(done == SEM_MUST_LOCK)) { /* bounded by others coming and going */
+    while (done == SEM_MUST_LOCK) { /* bounded by others coming and going */
         done = change_queued(s, k, /* total= */ NULL);
         if (done == SEM_MUST_LOCK)
             done = sem_try_give(s, k);
@@ -86,9 +97,20 @@ int sem_give(struct sem *s, uint32_t k)
     return done == SEM_DONE ? 0 : -EOVERFLOW;
 }
 
-static JD_NOINLINE int acquire_slow(struct sem *s, struct jd_task *task, uint32_t k,
-                                    int64_t deadline)
+static inline int give(struct sem *s, uint32_t k)
 {
+    return JD_LIKELY(sem_try_give(s, k) == SEM_DONE) ? 0 : give_slow(s, k);
+}
+
+int sem_give(struct sem *s, uint32_t k)
+{
+    return give(s, k);
+}
+
+static JD_NOINLINE int acquire_slow(struct sem *s, struct jd_task *task, uint32_t k,
+                                    int64_t timeout)
+{
+    int64_t deadline = timeout == JD_FOREVER ? CLOCK_FOREVER : clock_after(clock_now(), timeout);
     struct waiter node;
     struct wait w;
     unsigned cause;
@@ -112,7 +134,7 @@ static JD_NOINLINE int acquire_slow(struct sem *s, struct jd_task *task, uint32_
     return cause == CAUSE_GRANTED ? 0 : wait_error(&w, cause);
 }
 
-static int acquire(jd_sem *pub, unsigned k, int64_t timeout)
+static JD_ALWAYS_INLINE int acquire(jd_sem *pub, unsigned k, int64_t timeout)
 {
     struct sem *s = sem_of(pub);
     struct jd_task *task;
@@ -125,15 +147,14 @@ static int acquire(jd_sem *pub, unsigned k, int64_t timeout)
         return -EINVAL;
     if (k == 0)
         return 0;
-    err = call_begin(WAIT_CANCELLABLE | WAIT_THREADS, &task);
+    err = call_begin_here(WAIT_CANCELLABLE | WAIT_THREADS, &task);
     if (JD_UNLIKELY(err))
         return err;
     if (JD_LIKELY(sem_try_take(s, k)))
         return 0;
     if (timeout <= 0)
         return -ETIMEDOUT;
-    return acquire_slow(s, task, k,
-                        timeout == JD_FOREVER ? CLOCK_FOREVER : clock_after(clock_now(), timeout));
+    return acquire_slow(s, task, k, timeout);
 }
 
 int jd_sem_acquire(jd_sem *s)
@@ -165,14 +186,14 @@ int jd_sem_try_acquire(jd_sem *s)
 
 int jd_sem_release(jd_sem *s)
 {
-    return jd_sem_release_n(s, 1);
+    return s ? give(sem_of(s), 1) : -EINVAL;
 }
 
 int jd_sem_release_n(jd_sem *s, unsigned k)
 {
     if (!s || !is_count(k))
         return -EINVAL;
-    return k == 0 ? 0 : sem_give(sem_of(s), k);
+    return k == 0 ? 0 : give(sem_of(s), k);
 }
 
 int jd_sem_value(const jd_sem *s)

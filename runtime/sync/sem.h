@@ -173,7 +173,8 @@ static inline bool sem_changed(const struct sem *s, uint64_t word, uint32_t k, u
  * Under the lock, for those who found SEM_QUEUED set. SEM_MUST_LOCK: nobody waits any more; unlock
  * and do it the short way, since permits must not be out before our last access (I6).
  */
-static inline enum sem_fast sem_change_queued(struct sem *s, uint32_t k, const uint32_t *total)
+static JD_ALWAYS_INLINE enum sem_fast sem_change_queued(struct sem *s, uint32_t k,
+                                                        const uint32_t *total)
 {
     /* Relaxed: guarded by the lock while the flag is set. */
     uint64_t word = atom_load(&s->word, relaxed);

@@ -145,7 +145,7 @@ bool future_complete(struct jd_future *f, jd_result result, uint32_t flags)
         outcome_unlock(&f->outcome, NULL, OUTCOME_DONE);
         return true;
     }
-    d.wakes.count = 0;
+    wake_batch_init(&d.wakes);
     list_init(&d.orphans);
     do { /* bounded by the list; nobody adds waiters after DONE */
         first = outcome_drain(first, result.error != 0, &d);
