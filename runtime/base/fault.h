@@ -16,6 +16,7 @@ enum fault_point {
     FAULT_MEMBARRIER,  /* membarrier is refused */
     FAULT_SQ_FULL,     /* no submission slot is free */
     FAULT_EINTR,       /* a port's wait is interrupted */
+    FAULT_NFILE,       /* a ring's accept completes with -ENFILE */
     FAULT_POINT_COUNT
 };
 

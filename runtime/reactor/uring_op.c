@@ -10,6 +10,7 @@
 #include <poll.h>
 
 #include "base/assert.h"
+#include "base/fault.h"
 #include "reactor/fd_table.h"
 
 #define CONNECT_TRIES_MAX 8 /* arbitrary; two are needed for TCP */
@@ -45,6 +46,9 @@ void uring_op_start(struct op *op)
         is_transfer(op->kind) && class_of(op) == FD_CLASS_STREAM && fd_allows(op->fd, write);
 
     op->stage = wait_first ? URING_READY : URING_DIRECT;
+    /* The kernel wants a file before it looks at the queue, so no connection is taken. */
+    if (op->kind == OP_ACCEPT && fault_hit(FAULT_NFILE))
+        op->stage = URING_NFILE;
 }
 
 static unsigned readiness(const struct op *op)
@@ -119,6 +123,8 @@ void uring_op_prepare(const struct op *op, struct io_uring_sqe *sqe)
 {
     if (op->stage == URING_READY)
         io_uring_prep_poll_add(sqe, op->fd, readiness(op));
+    else if (op->stage == URING_NFILE)
+        io_uring_prep_nop(sqe);
     else if (op->kind == OP_POLL)
         io_uring_prep_poll_add(sqe, op->fd, (unsigned short)op->events);
     else if (op->kind == OP_FSYNC)
@@ -176,6 +182,8 @@ bool uring_op_ended(struct op *op, int res, int *ret_result)
         op->stage = URING_DIRECT;
         return res < 0;
     }
+    if (op->stage == URING_NFILE)
+        res = -ENFILE;
     if (op->kind == OP_CONNECT && (op->restaged || res == -EINPROGRESS))
         res = connect_again(res);
     if (res == -EAGAIN && may_wait(op) && !connect_is_stuck(op)) {

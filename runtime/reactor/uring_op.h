@@ -19,7 +19,11 @@
 #include "reactor/op.h"
 #include "reactor/uring_compat.h"
 
-enum { URING_DIRECT, URING_READY };
+enum {
+    URING_DIRECT,
+    URING_READY,
+    URING_NFILE /* a request that does nothing, completed in place of an accept: FAULT_NFILE */
+};
 
 #define URING_TAG_MASK 7u /* records are aligned to 8 */
 enum { URING_TAG_OP, URING_TAG_WAKE };

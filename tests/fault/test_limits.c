@@ -6,15 +6,10 @@
  * an error code or a fallback that jd_runtime_info() names, and the runtime goes on.
  */
 #include <errno.h>
-#include <linux/audit.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -23,6 +18,7 @@
 #include <jackdaw/jackdaw.h>
 
 #include "base/fault.h"
+#include "filter.h"
 #include "jd_test.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -311,31 +307,15 @@ Test(limits, uring_refused)
     expect_fallback("io_uring");
 }
 
-/* From here on this system call (for pthread_create: clone3) answers the error. */
-static void refuse(long number, int error)
-{
-    struct sock_filter code[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)number, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)error),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    struct sock_fprog program = { .len = sizeof(code) / sizeof(code[0]), .filter = code };
-
-    cr_assert_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0) != 0)
-        jd_test_skip("no seccomp filters here");
-}
-
 Test(limits, uring_filtered_eperm)
 {
-    refuse(SYS_io_uring_setup, EPERM);
+    filter_refuse(SYS_io_uring_setup, EPERM);
     expect_fallback("io_uring");
 }
 
 Test(limits, uring_filtered_enosys)
 {
-    refuse(SYS_io_uring_setup, ENOSYS);
+    filter_refuse(SYS_io_uring_setup, ENOSYS);
     expect_fallback("io_uring");
 }
 
@@ -376,7 +356,7 @@ Test(limits, threads_refused)
     cfg.workers = 3;
     cr_assert_eq(jd_runtime_new(&cfg, &rt), 0);
     jd_set_error_handler(rt, expect_missing, &reports);
-    refuse(SYS_clone3, EAGAIN);
+    filter_refuse(SYS_clone3, EAGAIN);
     t = jd_runtime_spawn(rt, add_up, NULL, NULL);
     cr_assert_not_null(t);
     cr_assert_eq(jd_run_until_complete(rt, jd_task_future(t)).num, 28);

@@ -3,17 +3,13 @@
  * Queues that are too small, traffic between many threads, refused io_uring.
  */
 #include <errno.h>
-#include <linux/audit.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <poll.h>
 #include <sched.h>
-#include <stddef.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/fault.h"
+#include "filter.h"
 #include "jd_test.h"
 #include "reactor_rig.h"
 
@@ -179,20 +175,6 @@ ON_BOTH_PORTS(traffic_with_help_and_cancels)
 
 /* --- Refusal ------------------------------------------------------------------------------------- */
 
-static void forbid_io_uring(unsigned error)
-{
-    struct sock_filter code[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (error & SECCOMP_RET_DATA)),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    struct sock_fprog prog = { .len = JD_ARRAY_LEN(code), .filter = code };
-
-    cr_assert_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-    cr_assert_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog), 0);
-}
-
 static void check_refused(int error, const char *name)
 {
     struct reactor_config cfg = { .workers = 2, .want = REACTOR_URING };
@@ -219,13 +201,13 @@ static void check_refused(int error, const char *name)
 
 Test(refused, by_seccomp_with_eperm)
 {
-    forbid_io_uring(EPERM);
+    filter_refuse(SYS_io_uring_setup, EPERM);
     check_refused(-EPERM, "EPERM");
 }
 
 Test(refused, by_seccomp_with_enosys)
 {
-    forbid_io_uring(ENOSYS);
+    filter_refuse(SYS_io_uring_setup, ENOSYS);
     check_refused(-ENOSYS, "ENOSYS");
 }
 
