@@ -14,19 +14,6 @@
 #include "contract.h"
 #include "jd_test.h"
 
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define UNDER_TSAN true
-#endif
-#endif
-#if !defined(UNDER_TSAN)
-#ifdef __SANITIZE_THREAD__
-#define UNDER_TSAN true
-#else
-#define UNDER_TSAN false
-#endif
-#endif
-
 static unsigned count_entries(const char *path)
 {
     DIR *d = opendir(path);
@@ -123,7 +110,7 @@ static int in_child(jd_runtime *rt)
     if (jd_runtime_free(rt) != -ESHUTDOWN)
         return 8;
     /* ThreadSanitizer lets no child of a fork start threads. */
-    return UNDER_TSAN || run_workers(2, return_arg, (void *)5).num == 5 ? 0 : 9;
+    return jd_test_is_tsan() || run_workers(2, return_arg, (void *)5).num == 5 ? 0 : 9;
 }
 
 Test(process_life, l15_in_the_child_of_a_fork_the_runtime_is_dead_and_a_new_one_lives)

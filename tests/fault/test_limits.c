@@ -21,20 +21,9 @@
 #include "filter.h"
 #include "jd_test.h"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
-
 static void plain_builds_only(void)
 {
-    if (SANITIZED || getenv("JD_TEST_SLOW"))
+    if (!jd_test_is_plain())
         jd_test_skip("sanitizers and valgrind have mappings of their own");
 }
 

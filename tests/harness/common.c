@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What tests share under Criterion and under our own runner: the seed and the number of rounds.
+ * What tests share under Criterion and under our own runner: the seed, the number of rounds, and which
+ * tool watches.
  */
 #include "jd_test.h"
 
@@ -15,12 +16,16 @@
 #define HAS_FEATURE(f) 0
 #endif
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || \
-    HAS_FEATURE(address_sanitizer) || HAS_FEATURE(thread_sanitizer) || \
-    HAS_FEATURE(memory_sanitizer)
-#define SLOW_BUILD true
+#if defined(__SANITIZE_THREAD__) || HAS_FEATURE(thread_sanitizer)
+#define IS_TSAN true
 #else
-#define SLOW_BUILD false
+#define IS_TSAN false
+#endif
+
+#if defined(__SANITIZE_ADDRESS__) || HAS_FEATURE(address_sanitizer) || HAS_FEATURE(memory_sanitizer)
+#define IS_SANITIZED true
+#else
+#define IS_SANITIZED IS_TSAN
 #endif
 
 uint64_t jd_test_seed(void)
@@ -36,9 +41,17 @@ uint64_t jd_test_seed(void)
     return seed;
 }
 
+bool jd_test_is_plain(void)
+{
+    return !IS_SANITIZED && !getenv("JD_TEST_SLOW");
+}
+
+bool jd_test_is_tsan(void)
+{
+    return IS_TSAN;
+}
+
 unsigned long jd_test_rounds(unsigned long n)
 {
-    bool slow = SLOW_BUILD || getenv("JD_TEST_SLOW") != NULL;
-
-    return slow && n > 10 ? n / 10 : n;
+    return !jd_test_is_plain() && n > 10 ? n / 10 : n;
 }

@@ -28,6 +28,11 @@
 /* The run's seed: JD_TEST_SEED when set, else random; printed, so that a failure can be repeated. */
 uint64_t jd_test_seed(void);
 
+/* Neither a sanitizer nor valgrind: time, memory, threads and mappings are the test's own. */
+bool jd_test_is_plain(void);
+/* ThreadSanitizer, which has a thread and signal handling of its own. */
+bool jd_test_is_tsan(void);
+
 /* A number of rounds: n in plain builds, a tenth under sanitizers and valgrind, never 0. */
 unsigned long jd_test_rounds(unsigned long n);
 

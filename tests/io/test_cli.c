@@ -252,20 +252,11 @@ Test(cli, progress_in_a_pipe_only_when_asked_for, .timeout = 20)
     free(never);
 }
 
-static bool is_tsan(void)
-{
-#ifdef __has_feature
-    return __has_feature(thread_sanitizer);
-#else
-    return false;
-#endif
-}
-
 Test(cli, an_interrupt_ends_it_with_the_summary_so_far, .timeout = 20)
 {
     struct program *p;
 
-    if (is_tsan())
+    if (jd_test_is_tsan())
         jd_test_skip("TSan leaves a signal with the fiber that it met, which may be gone");
     p = program_start("batch --count 1000000 --progress always", NULL);
     while (!strchr(p->err_text, '\n')) /* it runs: the first state was shown */

@@ -22,17 +22,6 @@
 
 #include "jd_test.h"
 
-#if defined(__SANITIZE_THREAD__)
-#define HAS_OTHER_THREADS 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define HAS_OTHER_THREADS 1
-#endif
-#endif
-#ifndef HAS_OTHER_THREADS
-#define HAS_OTHER_THREADS 0
-#endif
-
 #define SWITCHES_MAX 2
 #define WARM_UP_RUNS 5
 #define RUNS 20
@@ -209,7 +198,7 @@ static jd_runtime *runtime_on(unsigned reactor, unsigned workers)
 /* ThreadSanitizer has a thread that ticks, and its memory grows as it likes. */
 static void only_our_threads(void)
 {
-    if (HAS_OTHER_THREADS || getenv("JD_TEST_SLOW"))
+    if (jd_test_is_tsan() || getenv("JD_TEST_SLOW"))
         jd_test_skip("the tool's own thread and memory would be counted");
 }
 

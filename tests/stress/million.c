@@ -22,17 +22,6 @@
 
 #include "jd_test.h"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
-
 #define TASKS 1000000L
 #define MEMORY_KIB (8L << 20) /* free memory that the test asks for */
 #define VMAS_MAX 1000
@@ -150,7 +139,7 @@ static void skip_where_it_makes_no_sense(void)
     struct utsname kernel;
     int major = 0, minor = 0;
 
-    if (SANITIZED || getenv("JD_TEST_SLOW"))
+    if (!jd_test_is_plain())
         jd_test_skip("a million tasks: not under sanitizers and valgrind");
     if (uname(&kernel) || sscanf(kernel.release, "%d.%d", &major, &minor) != 2 ||
         major * 1000 + minor < 6013)
