@@ -23,6 +23,14 @@
 
 static const struct ring_memory ring_memory = { mem_alloc, mem_free };
 
+static void worker_fini(struct worker *w)
+{
+    overflow_thread_fini(&w->overflow);
+    stack_cache_fini(&w->stacks);
+    deque_fini(&w->forks);
+    fifo_fini(&w->ready);
+}
+
 static int worker_init(struct worker *w, struct jd_runtime *rt, unsigned index, uint64_t seed)
 {
     w->rt = rt;
@@ -44,14 +52,11 @@ static int worker_init(struct worker *w, struct jd_runtime *rt, unsigned index, 
         fifo_fini(&w->ready);
         return -ENOMEM;
     }
+    if (!rt->sim && overflow_thread_init(&w->overflow)) { /* simulated workers have no thread */
+        worker_fini(w);
+        return -ENOMEM;
+    }
     return 0;
-}
-
-static void worker_fini(struct worker *w)
-{
-    stack_cache_fini(&w->stacks);
-    deque_fini(&w->forks);
-    fifo_fini(&w->ready);
 }
 
 static int workers_new(struct jd_runtime *rt, const struct config *c)

@@ -173,30 +173,39 @@ void overflow_handler_uninstall(void)
     pthread_mutex_unlock(&install_lock);
 }
 
-int overflow_thread_enter(struct overflow_thread *t)
+int overflow_thread_init(struct overflow_thread *t)
 {
     size_t bytes = ALT_STACK_BYTES + getauxval(AT_MINSIGSTKSZ);
     void *stack = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (stack == MAP_FAILED)
         return -ENOMEM;
-    stack_t ours = { .ss_sp = stack, .ss_size = bytes };
-    if (sigaltstack(&ours, &t->former) != 0) {
-        int err = -errno;
-        munmap(stack, bytes);
-        return err;
-    }
     t->stack = stack;
     t->bytes = bytes;
     return 0;
+}
+
+void overflow_thread_fini(struct overflow_thread *t)
+{
+    if (t->stack)
+        munmap(t->stack, t->bytes);
+    t->stack = NULL;
+}
+
+int overflow_thread_enter(struct overflow_thread *t)
+{
+    int err = t->stack ? 0 : overflow_thread_init(t); /* the one before was left to someone */
+    if (err)
+        return err;
+    stack_t ours = { .ss_sp = t->stack, .ss_size = t->bytes };
+    return sigaltstack(&ours, &t->former) == 0 ? 0 : -errno;
 }
 
 void overflow_thread_leave(struct overflow_thread *t)
 {
     stack_t now;
     /* Someone who replaced ours since then keeps his; he may put ours back later, so it stays. */
-    if (sigaltstack(/* ss= */ NULL, &now) == 0 && now.ss_sp == t->stack) {
+    if (sigaltstack(/* ss= */ NULL, &now) == 0 && now.ss_sp == t->stack)
         (void)sigaltstack(&t->former, /* old_ss= */ NULL); /* it was valid when we read it */
-        munmap(t->stack, t->bytes);
-    }
-    t->stack = NULL;
+    else
+        t->stack = NULL;
 }

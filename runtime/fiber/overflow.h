@@ -32,13 +32,16 @@ void overflow_set_describe(overflow_describe_fn *describe);
 int overflow_handler_install(void); /* 0 or -errno */
 void overflow_handler_uninstall(void);
 
-/* The alternate stack of a thread that runs fibers. */
+/* The alternate stack of a thread that runs fibers. It is mapped in init, so that a thread can enter
+ * when no memory is left. */
 struct overflow_thread {
     void *stack;
     size_t bytes;
     stack_t former;
 };
 
+int overflow_thread_init(struct overflow_thread *t); /* 0 or -ENOMEM */
+void overflow_thread_fini(struct overflow_thread *t);
 int overflow_thread_enter(struct overflow_thread *t); /* 0 or -errno */
 void overflow_thread_leave(struct overflow_thread *t);
 

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -255,4 +256,37 @@ Test(overcommit, all_memory_is_refused, .timeout = 20)
         jd_test_skip("sanitizers cannot live with refused mappings of their own");
     judge(true);
     run_shortages(JD_REACTOR_EPOLL);
+}
+
+/* What a run needs was taken when the runtime was made; only more threads are not to be had. */
+static void count_report(const jd_report *r, void *arg)
+{
+    cr_expect(strstr(r->message, "goes on without it") != NULL, "%s", r->message);
+    ++*(int *)arg;
+}
+
+Test(overcommit, a_runtime_that_was_made_can_run)
+{
+    jd_config cfg = JD_CONFIG_INIT;
+    jd_runtime *rt;
+    jd_result r;
+    jd_task *t;
+    int reports = 0;
+
+    if (!jd_test_is_plain())
+        jd_test_skip("sanitizers cannot live with refused mappings of their own");
+    judge(true);
+    cfg.flags = JD_NO_ENV;
+    cfg.workers = 2;
+    cr_assert_eq(jd_runtime_new(&cfg, &rt), 0);
+    jd_set_error_handler(rt, count_report, &reports);
+    cr_assert_not_null(t = jd_runtime_spawn(rt, answer, &cfg, NULL));
+    atomic_store(&kernel.short_of_memory, true);
+    r = jd_run_until_complete(rt, jd_task_future(t));
+    atomic_store(&kernel.short_of_memory, false);
+    cr_assert_eq(r.error, 0, "%s", jd_strerror(r.error));
+    cr_assert_eq(r.ptr, (void *)&cfg);
+    cr_assert_eq(reports, 2, "the watchdog's thread and a worker's");
+    jd_task_unref(t);
+    cr_assert_eq(jd_runtime_free(rt), 0);
 }

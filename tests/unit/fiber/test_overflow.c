@@ -93,7 +93,7 @@ static void describe(const struct fiber *f, char *buf, size_t bytes)
 
 static void overflow_a_fiber(void)
 {
-    struct overflow_thread thread;
+    struct overflow_thread thread = { .stack = NULL };
     if (stack_pool_init(&pool, 65536, STACK_GUARD_MPROTECT) || stack_pool_reserve(&pool, 1) ||
         overflow_handler_install() || overflow_thread_enter(&thread))
         _exit(99);
@@ -119,7 +119,7 @@ Test(overflow, names_the_task_and_dies_of_the_signal)
 static void overflow_with_madv_guard(void)
 {
     cr_assert_eq(setenv("JACKDAW_STACK_GUARD", "madv", 1), 0);
-    struct overflow_thread thread;
+    struct overflow_thread thread = { .stack = NULL };
     if (stack_pool_init(&pool, 65536, STACK_GUARD_AUTO) || stack_pool_reserve(&pool, 1) ||
         overflow_handler_install() || overflow_thread_enter(&thread))
         _exit(0);
@@ -292,14 +292,40 @@ Test(overflow, the_threads_alternate_stack_is_restored)
     stack_t now;
     cr_assert_eq(sigaltstack(NULL, &before), 0);
     cr_assert_eq(sigaltstack(&(stack_t){ .ss_sp = users, .ss_size = sizeof(users) }, NULL), 0);
-    struct overflow_thread thread;
+    struct overflow_thread thread = { .stack = NULL };
     cr_assert_eq(overflow_thread_enter(&thread), 0);
     cr_assert_eq(sigaltstack(NULL, &now), 0);
     cr_assert_eq(now.ss_sp, thread.stack);
     overflow_thread_leave(&thread);
     cr_assert_eq(sigaltstack(NULL, &now), 0);
     cr_assert_eq(now.ss_sp, (void *)users);
+    overflow_thread_fini(&thread);
     cr_assert_eq(sigaltstack(&before, NULL), 0);
+}
+
+Test(overflow, the_alternate_stack_is_mapped_before_it_is_needed)
+{
+    static char users[65536];
+    struct overflow_thread thread = { .stack = NULL };
+    stack_t now, ours;
+    cr_assert_eq(overflow_thread_init(&thread), 0);
+    void *mapped = thread.stack;
+    for (int run = 0; run < 2; run++) { /* one mapping for all runs */
+        cr_assert_eq(overflow_thread_enter(&thread), 0);
+        cr_assert_eq(sigaltstack(NULL, &ours), 0);
+        cr_assert_eq(ours.ss_sp, mapped);
+        overflow_thread_leave(&thread);
+    }
+    cr_assert_eq(overflow_thread_enter(&thread), 0);
+    cr_assert_eq(sigaltstack(&(stack_t){ .ss_sp = users, .ss_size = sizeof(users) }, &ours), 0);
+    overflow_thread_leave(&thread);
+    cr_assert_eq(sigaltstack(&ours, &now), 0, "he puts ours back: it is still there");
+    cr_assert_eq(now.ss_sp, (void *)users);
+    cr_assert_eq(overflow_thread_enter(&thread), 0);
+    cr_assert_neq(thread.stack, mapped, "it is his now");
+    overflow_thread_leave(&thread);
+    overflow_thread_fini(&thread);
+    cr_assert_null(thread.stack);
 }
 
 Test(overflow, text_is_cut_not_overrun)
