@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What tests share under Criterion and under our own runner: the seed, the number of rounds, and which
+ * What tests share under Criterion and under our own runner: the seed, how long to go on, and which
  * tool watches.
  */
 #include "jd_test.h"
@@ -51,7 +51,16 @@ bool jd_test_is_tsan(void)
     return IS_TSAN;
 }
 
+bool jd_test_quick(void)
+{
+    const char *text = getenv("JD_TEST_QUICK");
+
+    return text && strcmp(text, "1") == 0;
+}
+
 unsigned long jd_test_rounds(unsigned long n)
 {
-    return !jd_test_is_plain() && n > 10 ? n / 10 : n;
+    if (!jd_test_is_plain() && n > 10)
+        n /= 10;
+    return jd_test_quick() && n > 1 ? n / 2 : n;
 }

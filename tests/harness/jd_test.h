@@ -33,7 +33,11 @@ bool jd_test_is_plain(void);
 /* ThreadSanitizer, which has a thread and signal handling of its own. */
 bool jd_test_is_tsan(void);
 
-/* A number of rounds: n in plain builds, a tenth under sanitizers and valgrind, never 0. */
+/* True under `./dev test`, which has minutes: what is long runs shorter (JD_TEST_QUICK=1). */
+bool jd_test_quick(void);
+
+/* A number of rounds: n in plain builds, a tenth under sanitizers and valgrind; half of that when
+ * quick; never 0. */
 unsigned long jd_test_rounds(unsigned long n);
 
 #ifndef JD_TEST_RUNNER

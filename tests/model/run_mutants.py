@@ -98,6 +98,7 @@ def main():
             print(f"{'caught' if caught else 'MISSED'}  {patch.stem}\n          {why[:160]}")
     caught = sum(result[0] for result in results)
     print(f"{caught} of {len(patches)} mutants caught, {time.monotonic() - started:.0f} s")
+    print(f"{caught} passed, {len(patches) - caught} failed")
     return 0 if patches and caught == len(patches) else 1
 
 

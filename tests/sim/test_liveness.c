@@ -10,8 +10,8 @@
 
 #include <jackdaw/jackdaw.h>
 
-#define BURN JD_MS(20)
 #define PATIENCE JD_MS(2.5) /* two ticks of the watchdog, and a wake */
+#define BURN JD_MS(6)       /* longer than that and a call before it, no more: each look costs */
 
 struct burn {
     jd_sem sem;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A million sleeping tasks, each with a guarded stack: what they cost and that all of them wake.
+ * (A hundred thousand when quick; each costs the same.)
  *
  * Bounds, for one task that sleeps in its first frame, page tables included: 4.5 KiB with stacks of
  * 64 KiB, 4.8 KiB with the default of 256 KiB; the process has fewer than 1,000 mappings meanwhile.
@@ -22,19 +23,21 @@
 
 #include "jd_test.h"
 
-#define TASKS 1000000L
+#define TASKS_MAX 1000000L
 #define MEMORY_KIB (8L << 20) /* free memory that the test asks for */
 #define VMAS_MAX 1000
-#define STEP_NS JD_SEC(4)
-#define MARGIN_NS JD_MS(1500)
 
 struct crowd {
+    long tasks;
+    int64_t step_ns;      /* the point moves so far at a time */
+    int64_t margin_ns;    /* and when it is so near */
     _Atomic int64_t when; /* all sleep until then */
     _Atomic long asleep;
     _Atomic long woken;
 };
 
 struct bill {
+    long tasks;
     double bytes_each;
     double rss_each, tables_each;
     long vmas;
@@ -76,8 +79,8 @@ static void postpone(struct crowd *c)
 {
     int64_t when = atomic_load_explicit(&c->when, memory_order_relaxed);
 
-    if (jd_now() > when - MARGIN_NS)
-        (void)atomic_compare_exchange_strong(&c->when, &when, when + STEP_NS);
+    if (jd_now() > when - c->margin_ns)
+        (void)atomic_compare_exchange_strong(&c->when, &when, when + c->step_ns);
 }
 
 static jd_result sleeper(void *arg)
@@ -99,8 +102,10 @@ static jd_result sleeper(void *arg)
 
 static void measure(struct bill *bill, long rss, long tables)
 {
-    bill->rss_each = (double)(proc_kib("/proc/self/status", "VmRSS:") - rss) * 1024.0 / TASKS;
-    bill->tables_each = (double)(proc_kib("/proc/self/status", "VmPTE:") - tables) * 1024.0 / TASKS;
+    double tasks = (double)bill->tasks;
+
+    bill->rss_each = (double)(proc_kib("/proc/self/status", "VmRSS:") - rss) * 1024.0 / tasks;
+    bill->tables_each = (double)(proc_kib("/proc/self/status", "VmPTE:") - tables) * 1024.0 / tasks;
     bill->bytes_each = bill->rss_each + bill->tables_each;
     bill->vmas = count_vmas();
 }
@@ -111,26 +116,30 @@ static void crowd_run(struct crowd *c, struct bill *bill)
     long tables = proc_kib("/proc/self/status", "VmPTE:");
     int64_t start = jd_now();
 
-    atomic_store(&c->when, start + STEP_NS);
-    for (long i = 0; i < TASKS; i++)
+    atomic_store(&c->when, start + c->step_ns);
+    for (long i = 0; i < c->tasks; i++)
         bill->refused += jd_spawn_detached(sleeper, c) != 0;
-    while (atomic_load(&c->asleep) < TASKS - bill->refused)
+    while (atomic_load(&c->asleep) < c->tasks - bill->refused)
         (void)jd_sleep(JD_MS(5)); /* 0: nobody cancels us */
-    bill->spawn_ns = (double)(jd_now() - start) / TASKS;
+    bill->spawn_ns = (double)(jd_now() - start) / (double)c->tasks;
     measure(bill, rss, tables);
     bill->early = atomic_load(&c->woken);
     (void)jd_sleep_until(c->when);
-    while (atomic_load(&c->woken) < TASKS - bill->refused)
+    while (atomic_load(&c->woken) < c->tasks - bill->refused)
         (void)jd_sleep(JD_MS(5));
-    bill->wake_ns = (double)(jd_now() - c->when) / TASKS;
+    bill->wake_ns = (double)(jd_now() - c->when) / (double)c->tasks;
     bill->woken = atomic_load(&c->woken);
 }
 
 static jd_result main_task(void *arg)
 {
     static struct crowd crowd;
+    struct bill *bill = arg;
 
-    crowd_run(&crowd, arg);
+    crowd.tasks = bill->tasks;
+    crowd.step_ns = jd_test_quick() ? JD_MS(1200) : JD_SEC(4);
+    crowd.margin_ns = jd_test_quick() ? JD_MS(800) : JD_MS(1500);
+    crowd_run(&crowd, bill);
     return jd_ok(NULL);
 }
 
@@ -151,7 +160,7 @@ static void skip_where_it_makes_no_sense(void)
 static void million(size_t stack_bytes, double kib_max)
 {
     jd_config cfg = JD_CONFIG_INIT;
-    struct bill bill = { .refused = 0 };
+    struct bill bill = { .tasks = jd_test_quick() ? TASKS_MAX / 10 : TASKS_MAX };
 
     skip_where_it_makes_no_sense();
     cfg.workers = 2;
@@ -164,7 +173,7 @@ static void million(size_t stack_bytes, double kib_max)
             bill.spawn_ns, bill.wake_ns);
     cr_assert_eq(bill.early, 0);
     cr_assert_eq(bill.refused, 0);
-    cr_assert_eq(bill.woken, TASKS);
+    cr_assert_eq(bill.woken, bill.tasks);
     cr_expect_lt(bill.vmas, VMAS_MAX);
     cr_expect_leq(bill.bytes_each, kib_max * 1024, "%.0f B for each task", bill.bytes_each);
 }
