@@ -189,12 +189,15 @@ static void *thread_main(void *arg)
 {
     struct worker_thread *self = arg;
     struct jd_runtime *rt = self->rt;
-    uint64_t served = 0;
+    uint64_t served = self->served;
     bool mine;
 
+    mem_thread_begin();
     block_signals();
     pin_to_cpu(&rt->workers[self->index]);
     pthread_mutex_lock(&rt->run_lock);
+    rt->threads_ready++;
+    pthread_cond_broadcast(&rt->run_cond);
     while (!rt->quit) { /* unbounded: until the runtime is freed */
         if (served == rt->run_number) {
             pthread_cond_wait(&rt->run_cond, &rt->run_lock);
@@ -241,6 +244,7 @@ static int threads_start(struct jd_runtime *rt, unsigned first)
             continue;
         t->rt = rt;
         t->index = i;
+        t->served = rt->run_number;
         snprintf(name, sizeof(name), "%.9s-%u", rt->name, i);
         err = pthread_create(&t->thread, NULL, thread_main, t);
         if (err) {
@@ -251,6 +255,9 @@ static int threads_start(struct jd_runtime *rt, unsigned first)
             rt->thread_count++;
         }
     }
+    while (rt->threads_ready <
+           rt->thread_count) /* before the first task runs: mem_thread_begin() */
+        pthread_cond_wait(&rt->run_cond, &rt->run_lock);
     return err && first == 0 && rt->thread_count == 0 ? -err : 0;
 }
 
@@ -334,7 +341,7 @@ void runtime_join_threads(struct jd_runtime *rt)
     for (unsigned i = 0; i < rt->worker_count; i++)
         if (rt->threads[i].rt)
             pthread_join(rt->threads[i].thread, NULL);
-    rt->thread_count = 0;
+    rt->thread_count = rt->threads_ready = 0;
 }
 
 int jd_runtime_start(jd_runtime *rt)

@@ -22,6 +22,16 @@ static size_t round_up(size_t bytes, size_t align)
     return (bytes + align - 1) & ~(align - 1);
 }
 
+void mem_thread_begin(void)
+{
+#ifdef JD_JEMALLOC
+    void *ptr = mallocx(1, 0);
+
+    if (ptr)
+        sdallocx(ptr, 1, 0);
+#endif
+}
+
 void *mem_alloc(size_t bytes)
 {
     JD_ASSERT(bytes > 0);

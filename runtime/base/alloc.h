@@ -10,6 +10,12 @@
  */
 #include <stddef.h>
 
+/*
+ * What a worker's thread does before anybody may use memory up. jemalloc 5.3 makes a thread's cache
+ * at its first allocation, does not notice when there is no memory for it, and crashes.
+ */
+void mem_thread_begin(void);
+
 void *mem_alloc(size_t bytes);
 void *mem_calloc(size_t bytes);
 /* align: a power of two; bytes is rounded up to it. Free with mem_free_aligned(). */

@@ -174,12 +174,14 @@ struct jd_runtime {
         pthread_t thread;
         struct jd_runtime *rt; /* NULL: not created */
         unsigned index;
-    } * threads;           /* by worker */
-    unsigned thread_count; /* created */
-    unsigned inside;       /* serving a worker */
-    uint64_t run_number;   /* each number is served once by each thread */
-    bool started;          /* jd_runtime_start(): worker 0 has a thread, too */
-    bool quit;             /* threads end */
+        uint64_t served;    /* run_number when it was created: not its runs */
+    } * threads;            /* by worker */
+    unsigned thread_count;  /* created */
+    unsigned threads_ready; /* of them: have allocated once */
+    unsigned inside;        /* serving a worker */
+    uint64_t run_number;    /* each number is served once by each thread */
+    bool started;           /* jd_runtime_start(): worker 0 has a thread, too */
+    bool quit;              /* threads end */
 
     struct {
         pthread_t thread;

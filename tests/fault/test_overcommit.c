@@ -10,8 +10,10 @@
  * their own, so there only stacks are refused: writable mprotect().
  */
 #include <errno.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -288,5 +290,76 @@ Test(overcommit, a_runtime_that_was_made_can_run)
     cr_assert_eq(r.ptr, (void *)&cfg);
     cr_assert_eq(reports, 2, "the watchdog's thread and a worker's");
     jd_task_unref(t);
+    cr_assert_eq(jd_runtime_free(rt), 0);
+}
+
+/* A worker whose thread has allocated nothing yet, when nothing is left: jemalloc would crash. */
+struct first {
+    atomic_bool here, go, done;
+    int err;
+};
+
+static void allocate_first(void *arg)
+{
+    struct first *f = arg;
+    jd_future *future = NULL;
+
+    atomic_store(&f->here, true);
+    while (!atomic_load(&f->go)) /* bounded by the test's time */
+        sched_yield();
+    f->err = jd_future_new(NULL, &future);
+    if (f->err == 0)
+        jd_future_unref(future);
+    atomic_store(&f->done, true);
+}
+
+/* All that the allocator has: a list of blocks, ever smaller. */
+static void *take_all_memory(void)
+{
+    void **all = NULL, **block;
+
+    for (size_t bytes = (size_t)1 << 20; bytes >= sizeof(void *); bytes /= 2) {
+        while ((block = malloc(bytes))) { /* bounded: no more is mapped */
+            *block = (void *)all;
+            all = block;
+        }
+    }
+    return (void *)all;
+}
+
+static void give_all_memory(void *list)
+{
+    for (void **block = list, **next; block; block = next) {
+        next = *block;
+        free((void *)block);
+    }
+}
+
+Test(overcommit, a_worker_allocates_for_the_first_time)
+{
+    struct first f = { .err = 1 };
+    jd_config cfg = JD_CONFIG_INIT;
+    jd_runtime *rt;
+    void *all;
+
+    if (!jd_test_is_plain())
+        jd_test_skip("sanitizers cannot live with refused mappings of their own");
+    judge(true);
+    cfg.flags = JD_NO_ENV;
+    cfg.workers = 2;
+    cr_assert_eq(jd_runtime_new(&cfg, &rt), 0);
+    cr_assert_eq(jd_call_soon(jd_runtime_loop(rt, 1), allocate_first, &f, NULL), 0);
+    cr_assert_eq(jd_runtime_start(rt), 0);
+    while (!atomic_load(&f.here)) /* bounded by the test's time */
+        sched_yield();
+    atomic_store(&kernel.short_of_memory, true);
+    all = take_all_memory();
+    atomic_store(&f.go, true);
+    while (!atomic_load(&f.done)) /* as above */
+        sched_yield();
+    atomic_store(&kernel.short_of_memory, false);
+    give_all_memory(all);
+    cr_assert(f.err == 0 || f.err == -ENOMEM, "%d", f.err);
+    jd_stop(rt);
     cr_assert_eq(jd_runtime_free(rt), 0);
 }
