@@ -114,10 +114,10 @@ JD_API int jd_runtime_start(jd_runtime *rt);
  * @param fut  Future or a task's future; borrowed.
  *
  * @return  Its outcome; or error -EAGAIN (stopped before; @p fut stays usable), -EBUSY (it runs
- *          already, or the caller is a worker), -EINVAL.
+ *          already, or the caller is a worker), -EINVAL, -ENOMEM.
  *
  * @suspends No: blocks the thread.  @threads Plain threads, one at a time.  @cancel No.
- * @memory   None.  @cost Starts and stops the other workers' threads.  @since 0.1
+ * @memory   One callback.  @cost Starts and stops the other workers' threads.  @since 0.1
  */
 JD_API jd_result jd_run_until_complete(jd_runtime *rt, jd_future *fut);
 

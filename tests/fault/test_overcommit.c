@@ -66,10 +66,12 @@ struct pair {
 static jd_result echo_back(void *arg)
 {
     struct pair *p = arg;
+    ssize_t n;
     char byte;
 
-    while (jd_recv(p->ends[1], &byte, 1, 0) == 1) /* until the other end is closed */
+    while ((n = jd_recv(p->ends[1], &byte, 1, 0)) == 1) /* until the other end is closed */
         cr_assert_eq(jd_send_all(p->ends[1], &byte, 1), 0);
+    cr_assert_eq(n, 0, "%s", jd_strerror((int)n));
     return jd_ok(NULL);
 }
 
@@ -190,6 +192,7 @@ static jd_result shortages(void *arg)
     cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, p.ends), 0);
     cr_assert_not_null(echo = jd_spawn(echo_back, &p));
     cr_assert_not_null(player = jd_spawn(play, &p));
+    await_rounds(&p, 2); /* a descriptor's first operation needs memory */
     atomic_store(&kernel.short_of_memory, true);
     cr_assert_not(can_spawn_wide(), "its pool has nothing yet");
     atomic_store(&kernel.short_of_memory, false);
