@@ -61,6 +61,8 @@ Test(process_life, m26_after_a_run_no_thread_descriptor_or_mapping_is_left, .tim
 {
     unsigned threads, fds, mappings = 0;
 
+    if (jd_test_is_emulated())
+        jd_test_skip("qemu-user has threads and mappings of its own");
     cr_assert_eq(run_workers(3, busy_main, NULL).error, 0);
     threads = count_entries("/proc/self/task");
     fds = count_entries("/proc/self/fd");
@@ -118,6 +120,8 @@ Test(process_life, l15_in_the_child_of_a_fork_the_runtime_is_dead_and_a_new_one_
     jd_runtime *rt = runtime_of(2, 0);
     pid_t pid;
 
+    if (jd_test_is_emulated())
+        jd_test_skip("the child of a fork with threads dies in qemu-user");
     cr_assert_eq(jd_runtime_start(rt), 0);
     cr_assert_eq(jd_runtime_call(rt, return_arg, NULL).error, 0);
     pid = fork();
@@ -143,6 +147,8 @@ static jd_result fork_in_task(void *arg)
 
 Test(process_life, l15_a_fork_inside_a_task)
 {
+    if (jd_test_is_emulated())
+        jd_test_skip("the child of a fork with threads dies in qemu-user");
     cr_assert_eq(run_workers(2, fork_in_task, NULL).error, 0);
 }
 

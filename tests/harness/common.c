@@ -51,6 +51,11 @@ bool jd_test_is_tsan(void)
     return IS_TSAN;
 }
 
+bool jd_test_is_emulated(void)
+{
+    return getenv("JD_TEST_EMULATED") != NULL;
+}
+
 bool jd_test_quick(void)
 {
     const char *text = getenv("JD_TEST_QUICK");

@@ -33,6 +33,10 @@ bool jd_test_is_plain(void);
 /* ThreadSanitizer, which has a thread and signal handling of its own. */
 bool jd_test_is_tsan(void);
 
+/* qemu-user (JD_TEST_EMULATED): its madvise() and RLIMIT_AS do nothing, and the child of a fork of a
+ * process with threads dies in it. */
+bool jd_test_is_emulated(void);
+
 /* True under `./dev test`, which has minutes: what is long runs shorter (JD_TEST_QUICK=1). */
 bool jd_test_quick(void);
 

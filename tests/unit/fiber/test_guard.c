@@ -83,6 +83,8 @@ static void check_kernel_guard(void)
 
 Test(guard, madv_stops_an_overflow)
 {
+    if (jd_test_is_emulated())
+        jd_test_skip("qemu-user's madvise() does nothing");
     if (!is_kind_there(STACK_GUARD_MADV))
         jd_test_skip("no MADV_GUARD_INSTALL before Linux 6.13");
     check_kernel_guard();
@@ -202,6 +204,8 @@ Test(guard, mprotect_leaves_half_of_the_vmas, .timeout = 30)
 /* mlock()ed memory takes no guard markers: the pool goes on with mprotect by itself. */
 Test(guard, madv_falls_to_mprotect)
 {
+    if (jd_test_is_emulated())
+        jd_test_skip("qemu-user's madvise() does nothing");
     if (FIBER_ASAN || FIBER_TSAN)
         jd_test_skip("the tool swallows mlockall()");
     if (!is_kind_there(STACK_GUARD_MADV))

@@ -108,6 +108,8 @@ static void overflow_a_fiber(void)
 
 Test(overflow, names_the_task_and_dies_of_the_signal)
 {
+    if (jd_test_is_emulated())
+        jd_test_skip("qemu-user's madvise() does nothing");
     struct outcome out = run_child(overflow_a_fiber);
     cr_assert(died_of(&out, SIGSEGV), "status %x", (unsigned)out.status);
     cr_assert_not_null(
@@ -132,6 +134,8 @@ static void overflow_with_madv_guard(void)
 Test(overflow, works_with_guard_markers_and_without_a_describer)
 {
     enum stack_guard kind;
+    if (jd_test_is_emulated())
+        jd_test_skip("qemu-user's madvise() does nothing");
     if (guard_choose(STACK_GUARD_MADV, &kind) != 0)
         jd_test_skip("no MADV_GUARD_INSTALL before Linux 6.13");
     struct outcome out = run_child(overflow_with_madv_guard);

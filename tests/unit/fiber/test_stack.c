@@ -223,7 +223,7 @@ Test(stack, reserve_survives_every_failure)
 /* With a limited address space reserve ends in -ENOMEM, and what it promised before is there. */
 Test(stack, address_space_limit_ends_in_enomem)
 {
-    if (FIBER_ASAN || FIBER_TSAN || tools_is_valgrind())
+    if (FIBER_ASAN || FIBER_TSAN || tools_is_valgrind() || jd_test_is_emulated())
         jd_test_skip("the tool needs the address space");
     const rlim_t limit = (rlim_t)1 << 30;
     struct rlimit former;
