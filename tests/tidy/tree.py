@@ -2,6 +2,7 @@
 """What a rule sees: the text of the files, by path, and helpers to read C without parsing it."""
 import pathlib
 import re
+import shutil
 import subprocess
 from dataclasses import dataclass
 
@@ -35,9 +36,10 @@ class Tree:
 
 def read_tree():
     """Tracked and new files, without what is ignored; everything but build/ where git is missing."""
-    listing = subprocess.run(["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=ROOT,
-                             capture_output=True, text=True)
-    if listing.returncode == 0:
+    listing = shutil.which("git") and subprocess.run(
+        ["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True,
+        text=True)
+    if listing and listing.returncode == 0:
         names = listing.stdout.split("\0")
     else:
         names = [str(p.relative_to(ROOT)) for p in ROOT.rglob("*")
