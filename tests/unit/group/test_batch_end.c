@@ -84,11 +84,13 @@ ON_WORKERS(total_timeout_cancels_and_joins, 1, 10)
     o.total_timeout = JD_MS(20);
     w->pause = JD_SEC(100);
     cr_assert_eq(run_batch(w, &o, &s), -ETIMEDOUT);
-    cr_assert_eq(s.cancelled, 10);
-    cr_assert_eq(s.timed_out, 10);
+    cr_assert_leq(w->next, 10);
+    cr_assert_eq(s.cancelled, w->next, "all that the machine could start in time");
+    cr_assert_eq(s.timed_out, w->next);
     cr_assert_geq(s.elapsed, JD_MS(20));
     cr_assert_lt(s.elapsed, JD_SEC(5));
-    cr_assert_eq(w->abandoned_with[3].error, -ECANCELED);
+    for (size_t i = 0; i < (size_t)w->next; i++)
+        cr_assert_eq(w->abandoned_with[i].error, -ECANCELED);
     cr_assert_eq(jd_checkpoint(), 0); /* the caller itself is not cancelled */
     free(w);
     return jd_ok(NULL);
