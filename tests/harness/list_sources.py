@@ -7,6 +7,7 @@ kind: harness (includes jd_test.h) or main (a plain main and its exit status; 77
   model       tests/model/*.c except check*.c
   benchmarks  benchmarks/{micro,net}/**/*.c
   examples    docs/examples/*.c
+  shared      tests/support/*.c, tests/model/check*.c: in libraries, listed so that one more is noticed
 """
 import pathlib
 import sys
@@ -44,10 +45,13 @@ def listing(what):
             yield from rows(ROOT / "benchmarks" / suite, suite, "*.c", "main")
     elif what == "examples":
         yield from rows(ROOT / "docs/examples", "examples", "*.c", "main")
+    elif what == "shared":
+        yield from rows(ROOT / "tests/support", "support", "*.c")
+        yield from rows(ROOT / "tests/model", "check", "check*.c")
 
 
 def main():
-    for what in sys.argv[1:] or ["tests", "model", "benchmarks", "examples"]:
+    for what in sys.argv[1:] or ["tests", "model", "benchmarks", "examples", "shared"]:
         for row in listing(what):
             print(*row)
 
