@@ -13,7 +13,11 @@ MISSING = "libck-dev", "strace"
 DPKG = """#!/bin/sh
 shift 2
 for package in "$@"; do
-    case $package in {missing}) ;; *) echo "$package installed" ;; esac
+    case $package in
+    {missing}) ;;
+    meson) echo "$package:all installed" ;;
+    *) echo "$package:amd64 installed" ;;
+    esac
 done
 """
 
@@ -21,7 +25,8 @@ done
 class Machine:
     """Calls of apt-get and sudo are written to `calls`."""
 
-    def __init__(self, folder, root=False, sudo=None, missing=MISSING, apt_status=0, debian=True):
+    def __init__(self, folder, root=False, sudo=None, missing=MISSING, apt_status=0, debian=True,
+                 native="amd64"):
         self.folder = pathlib.Path(folder)
         (self.folder / "bin").mkdir()
         shutil.copy(DEV, self.folder / "dev")
@@ -30,6 +35,7 @@ class Machine:
         self.stub("id", f"#!/bin/sh\necho {0 if root else 1000}\n")
         self.stub("apt-get", f'#!/bin/sh\necho "apt-get $*" >>calls\nexit {apt_status}\n')
         if debian:
+            self.stub("dpkg", f"#!/bin/sh\necho {native}\n")
             self.stub("dpkg-query", DPKG.format(missing="|".join(missing) or "-"))
         if sudo == "password":
             self.stub("sudo", "#!/bin/sh\nexit 1\n")
@@ -86,6 +92,11 @@ def demo_and_test_ask_for_what_they_lack(new):
                for command in ("demo", "test", "build", "bench"))
 
 
+def a_package_for_another_machine_is_missing(new):
+    m = new(root=True, missing=(), native="arm64").run("setup")
+    return m.result.returncode == 0 and "strace" in m.calls[1] and "meson" not in m.calls[1]
+
+
 def a_failed_installation_is_a_failure(new):
     m = new(root=True, apt_status=100).run("setup")
     return m.result.returncode == 1 and "sources of apt" in m.result.stderr and len(m.calls) == 1
@@ -100,7 +111,7 @@ def main():
     checks = (nothing_to_do, root_installs_what_is_missing, sudo_without_a_password_is_used,
               without_root_it_prints_one_command, without_sudo_it_prints_one_for_su,
               demo_and_test_ask_for_what_they_lack, a_failed_installation_is_a_failure,
-              elsewhere_it_names_the_packages)
+              a_package_for_another_machine_is_missing, elsewhere_it_names_the_packages)
     print(f"1..{len(checks)}")
     for number, check in enumerate(checks, 1):
         with tempfile.TemporaryDirectory() as base:
