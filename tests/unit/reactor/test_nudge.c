@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdlib.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/fault.h"
@@ -77,19 +75,21 @@ Test(nudge, a_users_handler_is_left_alone)
     cr_assert_eq(now.sa_handler, users_handler);
 }
 
-/* pselect() is never restarted: it tells that a handler ran. */
+/*
+ * poll() is never restarted: it tells that a handler ran. Not pselect(): valgrind 3.19 puts a block of
+ * its own in the place of the signal mask, and reports that block as a bad access ("pselect6(sig)
+ * points to unaddressable byte(s) ... in arena core") when a signal interrupts the call; a thread
+ * that does nothing else gets the report, too.
+ */
 static void *wait_for_signals(void *arg)
 {
     struct target *t = arg;
 
     nudge_enter(&t->nudge, 1);
     atomic_store(&t->entered, 1);
-    while (!atomic_load(&t->stop)) {
-        struct timespec limit = { .tv_nsec = 20000000 };
-
-        if (pselect(0, NULL, NULL, NULL, &limit, NULL) < 0 && errno == EINTR)
+    while (!atomic_load(&t->stop))
+        if (poll(NULL, 0, 20) < 0 && errno == EINTR)
             atomic_fetch_add(&t->interrupted, 1);
-    }
     nudge_leave(&t->nudge, 1);
     return NULL;
 }
@@ -118,8 +118,6 @@ Test(nudge, the_signal_reaches_its_thread)
     struct target t;
     pthread_t thread;
 
-    if (getenv("JD_TEST_NO_EXEC"))
-        jd_test_skip("valgrind takes a pselect that a signal interrupts for a bad access");
     no_membarrier();
     start(&t, &thread);
     while (atomic_load(&t.interrupted) == 0) { /* bounded by the test's time */
