@@ -51,7 +51,7 @@ static inline void look_for_sleepers(struct worker *w)
     if (JD_UNLIKELY(atom_load(&idle->parked, relaxed) != 0) &&
         atom_load(&idle->searching, relaxed) == 0) {
         deque_publish(&w->forks);
-        sched_wake_workers(w->rt, 1);
+        sched_wake_idle(w->rt);
         choice(CHOICE_FORK);
     }
 }
@@ -127,7 +127,7 @@ struct jd_task *fork_steal(struct worker *w, struct worker *victim)
     atom_store(&t->future.refs, 2, release); /* [REF-2] the run's and the joiner's */
     fork_publish(f, t);
     if (deque_len(&victim->forks) != 0)
-        sched_wake_workers(w->rt, 1);
+        sched_wake_idle(w->rt);
     return t;
 }
 

@@ -20,7 +20,7 @@ static JD_NOINLINE void stop_searching(struct worker *w)
     w->searching = false;
     if (idle_search_found(&w->rt->idle) &&
         (fifo_len(&w->ready) != 0 || !injector_is_empty(&w->rt->injector)))
-        sched_wake_workers(w->rt, 1);
+        sched_wake_idle(w->rt);
 }
 
 static void run_task(struct worker *w, struct jd_task *t)

@@ -66,9 +66,9 @@ void sched_push_fresh(struct worker *w, struct jd_task *t)
         wake_one(w->rt);
 }
 
-void sched_wake_workers(struct jd_runtime *rt, unsigned items)
+/* One is enough for any number of items: each woken worker wakes one more while there is work. */
+void sched_wake_idle(struct jd_runtime *rt)
 {
-    (void)items; /* one is enough: each woken worker wakes one more while there is work */
     if (JD_UNLIKELY(idle_wants_wake(&rt->idle)))
         wake_one(rt);
 }
@@ -110,7 +110,7 @@ static void ready_from_outside(struct jd_runtime *rt, struct jd_task *t)
         return;
     }
     injector_push(&rt->injector, t->worker, &t->link.node);
-    sched_wake_workers(rt, 1);
+    sched_wake_idle(rt);
 }
 
 static void ready_on_worker(struct worker *w, struct jd_task *t)

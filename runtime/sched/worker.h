@@ -230,7 +230,7 @@ JD_NORETURN void sched_leave_class(struct worker *w);
 void sched_push(struct worker *w, struct jd_task *t);         /* at the end of w's queue */
 void sched_push_yielded(struct worker *w, struct jd_task *t); /* by itself: ready.c I1 */
 void sched_push_fresh(struct worker *w, struct jd_task *t);   /* a task that was never run */
-void sched_wake_workers(struct jd_runtime *rt, unsigned items);
+void sched_wake_idle(struct jd_runtime *rt); /* one, if one sleeps and nobody searches */
 void sched_post(struct worker *w, struct loop_item *item); /* to w's loop, from anywhere */
 void sched_wake_worker(struct worker *w);
 

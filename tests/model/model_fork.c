@@ -77,9 +77,9 @@ void sched_unmake_claimed(struct worker *w, struct jd_task *t)
     used[w->index][(t - tasks) - w->index * TASKS / 2] = false;
 }
 
-void sched_wake_workers(struct jd_runtime *rt, unsigned count)
+void sched_wake_idle(struct jd_runtime *rt)
 {
-    (void)rt, (void)count;
+    (void)rt;
 }
 
 void sched_suspend(enum post_kind kind)
