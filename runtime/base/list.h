@@ -82,9 +82,4 @@ static inline void list_splice_tail(struct list *to, struct list *from)
 #define list_for_each(pos, head) \
     for (struct list *pos = (head)->next; pos != (head); pos = pos->next)
 
-/* Allows the body to unlink `pos`. */
-#define list_for_each_safe(pos, head) \
-    for (struct list *pos = (head)->next, *pos##_next = pos->next; pos != (head); \
-         pos = pos##_next, pos##_next = pos->next)
-
 #endif /* BASE_LIST_H */

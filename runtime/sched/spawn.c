@@ -125,7 +125,6 @@ static struct jd_task *make(struct worker *w, jd_fn fn, void *arg, struct scope 
     struct jd_task *t = task_new(w->rt, w, fn, arg, parent);
 
     if (t) {
-        t->flags = TASK_STOLEN_FORK;
         choice_note(EVENT_SPAWN, t->id);
         atom_store(&t->future.refs, refs, release); /* [REF-2] */
     }

@@ -50,11 +50,10 @@ struct jd_future {
 
 enum task_flag {
     TASK_PINNED = 1u << 0,
-    TASK_DETACHED = 1u << 1, /* a failure is reported at once */
-    TASK_STOLEN_FORK = 1u << 2,
-    TASK_FOREIGN_STACK = 1u << 3, /* a stack class of its own */
-    TASK_JOINED = 1u << 5,        /* claimed by its joiner, who sees how it ends; set after spawn */
-    TASK_LINKED = 1u << 4,        /* its first entry is in an intrusive queue: never inline */
+    TASK_DETACHED = 1u << 1,      /* a failure is reported at once */
+    TASK_FOREIGN_STACK = 1u << 2, /* a stack class of its own */
+    TASK_LINKED = 1u << 3,        /* its first entry is in an intrusive queue: never inline */
+    TASK_JOINED = 1u << 4,        /* claimed by its joiner, who sees how it ends; set after spawn */
 };
 
 #define TASK_NAME_BYTES 32
