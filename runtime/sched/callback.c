@@ -39,26 +39,6 @@ static void handle_drop_ref(struct jd_handle *h)
         mem_free(h, sizeof(*h));
 }
 
-static void handle_finish(struct jd_handle *h)
-{
-    struct wake_batch batch;
-    struct list *first = outcome_first(outcome_lock(&h->finished));
-
-    wake_batch_init(&batch);
-    do { /* bounded by the list */
-        while (first && batch.count < WAKE_BATCH) {
-            struct waiter *node = JD_CONTAINER_OF(first, struct waiter, link);
-
-            first = outcome_unlink(first, first);
-            (void)waiter_grant(node, &batch); /* losing: it gave up */
-        }
-        outcome_unlock(&h->finished, first, OUTCOME_DONE);
-        wake_batch_flush(&batch);
-        if (first)
-            first = outcome_first(outcome_lock(&h->finished));
-    } while (first);
-}
-
 void callback_run(struct worker *w, struct loop_item *item)
 {
     struct jd_handle *h = JD_CONTAINER_OF(item, struct jd_handle, item);
@@ -76,7 +56,7 @@ void callback_run(struct worker *w, struct loop_item *item)
         h->cb(h->arg);
         worker_current()->running_handle = NULL;
         atom_store(&h->state, HANDLE_RAN, release); /* [HANDLE-1] */
-        handle_finish(h);
+        outcome_finish(&h->finished);
     }
     handle_drop_ref(h);
 }

@@ -128,11 +128,31 @@ static void drained_flush(struct drained *d)
         future_drop_callback(JD_CONTAINER_OF(node, struct waiter, link));
 }
 
+/* Lock bit held. Says DONE, and wakes everybody. */
+static void outcome_end(struct outcome *o, struct list *first, bool failed)
+{
+    struct drained d;
+
+    wake_batch_init(&d.wakes);
+    list_init(&d.orphans);
+    do { /* bounded by the list; nobody adds waiters after DONE */
+        first = outcome_drain(first, failed, &d);
+        outcome_unlock(o, first, OUTCOME_DONE);
+        drained_flush(&d);
+        if (d.more)
+            first = outcome_first(outcome_lock(o));
+    } while (d.more);
+}
+
+void outcome_finish(struct outcome *o)
+{
+    outcome_end(o, outcome_first(outcome_lock(o)), false);
+}
+
 bool future_complete(struct jd_future *f, jd_result result, uint32_t flags)
 {
     uintptr_t word = outcome_lock(&f->outcome);
     struct list *first = outcome_first(word);
-    struct drained d;
 
     if (word & OUTCOME_DONE) {
         outcome_unlock(&f->outcome, first, OUTCOME_DONE);
@@ -145,14 +165,6 @@ bool future_complete(struct jd_future *f, jd_result result, uint32_t flags)
         outcome_unlock(&f->outcome, NULL, OUTCOME_DONE);
         return true;
     }
-    wake_batch_init(&d.wakes);
-    list_init(&d.orphans);
-    do { /* bounded by the list; nobody adds waiters after DONE */
-        first = outcome_drain(first, result.error != 0, &d);
-        outcome_unlock(&f->outcome, first, OUTCOME_DONE);
-        drained_flush(&d);
-        if (d.more)
-            first = outcome_first(outcome_lock(&f->outcome));
-    } while (d.more);
+    outcome_end(&f->outcome, first, result.error != 0);
     return true;
 }

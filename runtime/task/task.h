@@ -120,6 +120,8 @@ struct counter_node {
     struct outcome_counter *counter;
 };
 
+/* Done, for an outcome of its own, which has waiters only: wakes them all. Once. */
+void outcome_finish(struct outcome *o);
 /* Completes a future with this result: wakes waiters, queues callbacks. False: it was done. */
 bool future_complete(struct jd_future *f, jd_result result, uint32_t flags);
 void future_ref(struct jd_future *f);
