@@ -1,22 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Random programs in random circumstances: whatever they do, every permit comes back, every body
- * that began ends, and nothing is left. JD_SIM_SEEDS=N runs so many seeds from JD_SIM_FIRST on.
+ * that began ends, and nothing is left.
  */
-#include <stdio.h>
-#include <stdlib.h>
-
 #include "chaos.h"
 #include "jd_test.h"
+#include "seeds.h"
 #include "sim/sim.h"
 #include "sweep.h"
-
-static uint64_t setting(const char *name, uint64_t otherwise)
-{
-    const char *text = getenv(name);
-
-    return text && *text ? strtoull(text, NULL, 10) : otherwise;
-}
 
 static void check(const struct chaos *c, jd_result r, uint64_t seed)
 {
@@ -34,14 +25,12 @@ static void check(const struct chaos *c, jd_result r, uint64_t seed)
 
 static void run(unsigned faults, unsigned workers)
 {
-    uint64_t first = setting("JD_SIM_FIRST", 1);
-    uint64_t count = setting("JD_SIM_SEEDS", jd_test_rounds(1500));
     jd_sim_options o = JD_SIM_OPTIONS_INIT;
     static struct chaos c;
 
     o.fault_percent = faults;
     o.workers = workers;
-    for (uint64_t seed = first; seed < first + count; seed++) {
+    for_each_seed(seed, jd_test_rounds(1500)) {
         jd_result r;
 
         chaos_init(&c, seed);
@@ -86,13 +75,16 @@ Test(sim_chaos, cancelled_anywhere, .timeout = 60)
 {
     static struct chaos c;
 
-    for (uint64_t program = 1; program <= jd_test_rounds(40); program++) {
+    struct sweep s = {
+        .fn = chaos_main, .arg = &c, .before = swept_before, .after = swept_after, .seeds = 2
+    };
+
+    for_each_seed(program, jd_test_rounds(40)) {
         c.seed = program;
-        (void)sweep_run(&(struct sweep){ .fn = chaos_main,
-                                         .arg = &c,
-                                         .before = swept_before,
-                                         .after = swept_after,
-                                         .seeds = 2 });
+        if (seeds_given())
+            (void)sweep_sample(&s, program);
+        else
+            (void)sweep_run(&s);
     }
 }
 

@@ -13,6 +13,7 @@
 
 #include "jd_test.h"
 #include "scenario.h"
+#include "seeds.h"
 
 #include <jackdaw/jackdaw.h>
 
@@ -71,7 +72,7 @@ static void run_child(uint64_t seed, uint64_t ret[2])
 
 Test(sim_hash, the_same_seed_gives_the_same_run_twice)
 {
-    for (uint64_t seed = 0; seed < jd_test_rounds(200); seed++) {
+    for_each_seed(seed, jd_test_rounds(200)) {
         uint64_t first = hash_of(seed, scenario_echo, FAULTS);
 
         cr_assert_eq(hash_of(seed, scenario_echo, FAULTS), first, "seed %lu", (unsigned long)seed);

@@ -6,6 +6,7 @@
 #include <errno.h>
 
 #include "jd_test.h"
+#include "seeds.h"
 #include "sim/sim.h"
 
 #include <jackdaw/jackdaw.h>
@@ -70,7 +71,7 @@ static jd_result burn_beside_ready(void *arg)
 /* A push wakes a sleeper at once; what it missed the watchdog repairs. */
 Test(sim_liveness, ready_tasks_do_not_wait_for_one_that_burns)
 {
-    for (uint64_t seed = 0; seed < jd_test_rounds(100); seed++)
+    for_each_seed(seed, jd_test_rounds(100))
         cr_assert_lt(run(seed, burn_beside_ready).first, JD_US(500), "nobody was woken");
 }
 
@@ -111,7 +112,7 @@ static jd_result burn_beside_timer(void *arg)
 
 Test(sim_liveness, a_due_timer_does_not_wait_for_the_burning_worker_it_is_on)
 {
-    for (uint64_t seed = 0; seed < jd_test_rounds(100); seed++)
+    for_each_seed(seed, jd_test_rounds(100))
         (void)run(seed, burn_beside_timer);
 }
 
@@ -129,7 +130,7 @@ static jd_result burn_beside_woken(void *arg)
 
 Test(sim_liveness, a_task_in_the_lifo_slot_does_not_wait_for_one_that_burns)
 {
-    for (uint64_t seed = 0; seed < jd_test_rounds(100); seed++)
+    for_each_seed(seed, jd_test_rounds(100))
         (void)run(seed, burn_beside_woken);
 }
 
@@ -152,7 +153,7 @@ static jd_result burn_beside_several(void *arg)
 /* The slot holds one: the others go to the queue, and that wakes a sleeper at once. */
 Test(sim_liveness, tasks_woken_by_one_that_burns_are_stolen_at_once)
 {
-    for (uint64_t seed = 0; seed < jd_test_rounds(100); seed++)
+    for_each_seed(seed, jd_test_rounds(100))
         cr_assert_lt(run(seed, burn_beside_several).first, JD_US(500), "nobody was woken");
 }
 
@@ -193,7 +194,7 @@ static jd_result burn_beside_completion(void *arg)
 
 Test(sim_liveness, a_completion_does_not_wait_for_the_burning_worker_that_submitted)
 {
-    for (uint64_t seed = 0; seed < jd_test_rounds(100); seed++)
+    for_each_seed(seed, jd_test_rounds(100))
         (void)run(seed, burn_beside_completion);
 }
 
@@ -265,7 +266,7 @@ static jd_result cancel_each(void *arg)
 /* A cancel between the look at the flag and the wait is seen by one side or the other. */
 Test(sim_liveness, a_cancel_ends_a_wait_that_nothing_else_ends)
 {
-    for (uint64_t seed = 0; seed < jd_test_rounds(2000); seed++) {
+    for_each_seed(seed, jd_test_rounds(2000)) {
         jd_result r = jd_sim_run(seed, cancel_each, NULL, NULL);
 
         cr_assert_eq(r.error, 0, "seed %lu: %d", (unsigned long)seed, r.error);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "jd_test.h"
+#include "seeds.h"
 #include "sim/sim.h"
 
 #include <jackdaw/jackdaw.h>
@@ -69,7 +70,7 @@ static jd_result sleepers(void *arg)
 
 Test(sim_tasks, sleepers_wake_in_the_order_of_their_deadlines)
 {
-    for (uint64_t seed = 0; seed < jd_test_rounds(200); seed++) {
+    for_each_seed(seed, jd_test_rounds(200)) {
         struct order order = { .next = 0 };
 
         cr_assert_eq(jd_sim_run(seed, sleepers, &order, NULL).error, 0);
@@ -126,13 +127,14 @@ Test(sim_tasks, all_virtual_workers_take_part)
 {
     unsigned full = 0;
 
-    for (uint64_t seed = 0; seed < 20; seed++) {
+    for_each_seed(seed, 20) {
         unsigned seen = 0;
 
         cr_assert_eq(jd_sim_run(seed, spawn_and_join, &seen, NULL).num, 16);
         full += seen == 7;
     }
-    cr_assert_geq(full, 15, "%u", full);
+    if (!seeds_given())
+        cr_assert_geq(full, 15, "%u", full);
 }
 
 struct tree {
@@ -160,12 +162,13 @@ Test(sim_tasks, forks_are_stolen_and_joined)
 {
     unsigned workers = 0;
 
-    for (uint64_t seed = 0; seed < jd_test_rounds(100); seed++) {
+    for_each_seed(seed, jd_test_rounds(100)) {
         struct tree root = { 6, &workers };
 
         cr_assert_eq(jd_sim_run(seed, count_leaves, &root, NULL).num, 64);
     }
-    cr_assert_eq(workers, 7);
+    if (!seeds_given())
+        cr_assert_eq(workers, 7);
 }
 
 struct critical {
@@ -209,7 +212,7 @@ static jd_result contend(void *arg)
 
 Test(sim_tasks, a_semaphore_holds_its_bound_in_every_interleaving)
 {
-    for (uint64_t seed = 0; seed < jd_test_rounds(300); seed++) {
+    for_each_seed(seed, jd_test_rounds(300)) {
         struct critical c = { .inside = 0 };
 
         cr_assert_eq(jd_sim_run(seed, contend, &c, NULL).error, 0);
@@ -244,15 +247,18 @@ Test(sim_tasks, a_race_shows_in_some_interleavings_and_not_in_others)
 {
     unsigned lost = 0, right = 0;
 
-    for (uint64_t seed = 0; seed < 200; seed++) {
+    for_each_seed(seed, 200) {
         int count = 0;
         jd_result r = jd_sim_run(seed, race, &count, NULL);
 
+        cr_assert(r.num == 1 || r.num == 2);
         lost += r.num == 1;
         right += r.num == 2;
     }
-    cr_assert_gt(lost, 0);
-    cr_assert_gt(right, 0);
+    if (!seeds_given()) {
+        cr_assert_gt(lost, 0);
+        cr_assert_gt(right, 0);
+    }
 }
 
 /* --- Groups --------------------------------------------------------------------------------- */
@@ -287,7 +293,7 @@ static jd_result use_groups(void *arg)
 
 Test(sim_tasks, a_group_ends_with_the_error_of_its_member)
 {
-    for (uint64_t seed = 0; seed < jd_test_rounds(300); seed++) {
+    for_each_seed(seed, jd_test_rounds(300)) {
         int word;
         jd_result r = jd_sim_run(seed, use_groups, &word, NULL);
 
@@ -346,7 +352,7 @@ Test(sim_tasks, a_deadlock_is_reported_with_every_task_and_its_place)
 {
     unsigned joined = 0;
 
-    for (uint64_t seed = 0; seed < 20; seed++) {
+    for_each_seed(seed, 20) {
         struct reports reports = { .deadlocks = 0 };
 
         cr_assert_eq(jd_sim_run(seed, embrace, &reports, NULL).error, -EDEADLK);
@@ -356,7 +362,8 @@ Test(sim_tasks, a_deadlock_is_reported_with_every_task_and_its_place)
         cr_assert(!sim_last().stuck, "the run ends all the same");
         joined += reports.told_joined;
     }
-    cr_assert_gt(joined, 0); /* not always: main may run it in its own frame */
+    if (!seeds_given())
+        cr_assert_gt(joined, 0); /* not always: main may run it in its own frame */
 }
 
 /* --- Wrong calls ---------------------------------------------------------------------------- */

@@ -140,8 +140,12 @@ static void do_gather(struct chaos_body *b)
             n++;
     if (n > 0 && pick(b, 2))
         (void)jd_gather(t, n, results, pick(b, 2) ? JD_GATHER_CANCEL : 0);
-    else if (n > 0)
-        (void)jd_wait(t, n, pick(b, 3), some_time(b), NULL);
+    else if (n > 0) {
+        unsigned wanted =
+            pick(b, 3); /* no two picks in one call: compilers order them as they like */
+
+        (void)jd_wait(t, n, wanted, some_time(b), NULL);
+    }
     for (unsigned i = 0; i < n; i++)
         jd_task_unref(t[i]);
 }

@@ -83,3 +83,15 @@ unsigned sweep_run(const struct sweep *s)
     }
     return swept;
 }
+
+unsigned sweep_sample(const struct sweep *s, uint64_t seed)
+{
+    unsigned points = run_once(s, seed, 0, false);
+    unsigned at = points ? 1 + (unsigned)(seed * 0x9e3779b97f4a7c15u >> 32) % points : 0;
+
+    if (at) {
+        (void)run_once(s, seed, at, false);
+        (void)run_once(s, seed, at, true);
+    }
+    return points;
+}

@@ -8,6 +8,8 @@
  * comes a little later, while the task waits. After each run nothing may be left: no task, no
  * descriptor, no handle, no deadlock; and what the scenario promises must hold.
  */
+#include <stdint.h>
+
 #include <jackdaw/jackdaw.h>
 
 struct sweep {
@@ -22,5 +24,8 @@ struct sweep {
 
 /* Returns how many checkpoints were swept: a scenario without any proves nothing. */
 unsigned sweep_run(const struct sweep *s);
+
+/* One seed, and a cancel at one of its checkpoints, both ways: for many seeds. */
+unsigned sweep_sample(const struct sweep *s, uint64_t seed);
 
 #endif /* SUPPORT_SWEEP_H */
