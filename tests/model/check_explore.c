@@ -27,6 +27,8 @@ struct settings {
     const char *model;
     bool quiet;
     bool fail_fast;
+    bool pct_only;
+    bool list;
     bool quick; /* JD_TEST_QUICK=1, the seconds of `./dev test` */
 };
 
@@ -188,7 +190,7 @@ static bool run_model(const struct check_model *model, const struct settings *se
     clock_gettime(CLOCK_MONOTONIC, &start);
     snprintf(how, sizeof(how), bound < 0 ? "no bound" : "bound %d", bound);
     engine.bound = bound;
-    result = run_dfs(model, max, &executions);
+    result = set->pct_only ? RESULT_CAPPED : run_dfs(model, max, &executions);
     if (result == RESULT_FAILED && !model->expect) {
         report(model, set, executions, how);
         return false;
@@ -215,40 +217,47 @@ static int usage(const char *program)
 {
     fprintf(stderr,
             "usage: %s [--bound N] [--pct N] [--seed S] [--max N] [--model NAME] [--replay TRAIL]\n"
-            "          [--quiet] [--fail-fast] [--list]\n"
+            "          [--pct-only] [--quiet] [--fail-fast] [--list]\n"
             "  bound: preemptions in depth-first search, -1 = no limit (default 2)\n"
             "  pct:   executions with random priorities after it (default 10000)\n"
-            "  max:   executions of one depth-first search (default 2000000)\n",
+            "  max:   executions of one depth-first search (default 2000000)\n"
+            "  pct-only: no depth-first search, and no model that needs one\n",
             program);
     return 2;
+}
+
+/* False: the option is none of those without a value. */
+static bool read_flag(struct settings *set, const char *option)
+{
+    const struct {
+        const char *name;
+        bool *flag;
+    } flags[] = { { "--quiet", &set->quiet },
+                  { "--fail-fast", &set->fail_fast },
+                  { "--pct-only", &set->pct_only },
+                  { "--list", &set->list } };
+
+    for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
+        if (strcmp(option, flags[i].name) == 0)
+            return *flags[i].flag = true;
+    return false;
 }
 
 int check_main(int argc, char **argv, const struct check_model *models, size_t count)
 {
     struct settings set = { .bound = 2, .max = 2000000, .pct = 10000, .seed = 1 };
     const char *quick = getenv("JD_TEST_QUICK");
-    bool ok = true, list = false;
+    bool ok = true;
     size_t run = 0;
 
     set.quick = quick && strcmp(quick, "1") == 0;
     if (set.quick)
         set.pct = QUICK_PCT;
-
     for (int i = 1; i < argc; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : NULL;
 
-        if (strcmp(argv[i], "--quiet") == 0) {
-            set.quiet = true;
+        if (read_flag(&set, argv[i]))
             continue;
-        }
-        if (strcmp(argv[i], "--fail-fast") == 0) {
-            set.fail_fast = true;
-            continue;
-        }
-        if (strcmp(argv[i], "--list") == 0) {
-            list = true;
-            continue;
-        }
         if (!value)
             return usage(argv[0]);
         if (strcmp(argv[i], "--bound") == 0) {
@@ -272,8 +281,10 @@ int check_main(int argc, char **argv, const struct check_model *models, size_t c
     for (size_t i = 0; i < count && (ok || !set.fail_fast); i++) {
         if (set.model && strcmp(set.model, models[i].name) != 0)
             continue;
+        if (set.pct_only && (models[i].expect || models[i].verdict))
+            continue;
         run++;
-        if (list)
+        if (set.list)
             printf("%s\n", models[i].name);
         else if (set.replay)
             ok &= run_replay(&models[i], &set);

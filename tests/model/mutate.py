@@ -236,7 +236,7 @@ def report(results, verbose):
     stale = [key for key in reasons if key.split(" | ")[0] in table and key not in used]
     for key in stale:
         print(f"survivors.txt lists what does not survive: {key}")
-    return not unknown and not stale
+    return len(results) - len(unknown), len(unknown) + len(stale)
 
 
 def main():
@@ -256,6 +256,7 @@ def main():
         kernels = [kernel for kernel in kernels if kernel in changed]
         if not kernels:
             print("no kernel has changed")
+            print("0 passed, 0 failed")
             return 0
     with tempfile.TemporaryDirectory() as name:
         bench = Bench(options, pathlib.Path(name))
@@ -266,9 +267,10 @@ def main():
                    for mutant in mutants_of(kernel, source_of(kernel, options.include))]
         with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
             whys = list(pool.map(bench.judge, mutants, range(len(mutants))))
-    ok = report(list(zip(mutants, whys)), options.verbose)
+    passed, failed = report(list(zip(mutants, whys)), options.verbose)
     print(f"{len(mutants)} mutants, {time.monotonic() - started:.0f} s")
-    return 0 if ok else 1
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
