@@ -5,8 +5,9 @@
  *   sockets           recv, send, recvmsg, sendmsg with MSG_DONTWAIT
  *   files             the plain call; it blocks the worker for as long as the disk takes
  *   pipes, ttys, ...  preadv2 and pwritev2 with RWF_NOWAIT; where the file refuses that: poll(2)
- *                     first, then the plain call, writes at most PIPE_BUF at a time. That may
- *                     block if another process takes the data in between.
+ *                     first, then the plain call, writes at most PIPE_BUF at a time, to a
+ *                     terminal single bytes: it says "ready" when there is room for one. That may
+ *                     block if another process takes the data or the room in between.
  *   accept            a blocking listener is polled first; only one thread at a time accepts on a
  *                     descriptor (fd_slot.running), so only another process could make it block
  *   connect           O_NONBLOCK is set around connect(2) and restored. A unix socket whose peer's
@@ -26,6 +27,7 @@
 #include "base/assert.h"
 
 #define LEN_MAX 0x7ffff000u /* what read(2) moves at most; results are int */
+#define TERMINAL_BYTES 256  /* in one attempt, two system calls each; arbitrary */
 
 enum fd_direction epoll_op_direction(const struct op *op)
 {
@@ -100,6 +102,21 @@ static ssize_t move(const struct op *op, const struct iovec *iov, int count, int
                         : preadv2(op->fd, iov, count, op->offset, flags);
 }
 
+/* Bytes that went out before the terminal had no room, or why none did. */
+static int write_terminal(const struct op *op, const struct iovec *iov)
+{
+    struct iovec byte = { .iov_base = iov->iov_base, .iov_len = 1 };
+    int done = 0, ret = 1;
+
+    for (; ret > 0 && (size_t)done < iov->iov_len && done<TERMINAL_BYTES; done += ret> 0) {
+        ret = is_ready(op->fd, POLLOUT);
+        if (ret > 0)
+            ret = outcome(move(op, &byte, 1, 0));
+        byte.iov_base = (char *)byte.iov_base + 1;
+    }
+    return done > 0 ? done : ret;
+}
+
 /* The file knows no RWF_NOWAIT. */
 static int move_when_ready(const struct op *op, const struct iovec *iov, int count)
 {
@@ -110,6 +127,8 @@ static int move_when_ready(const struct op *op, const struct iovec *iov, int cou
         return ready;
     if (!is_write(op))
         return outcome(move(op, iov, count, 0));
+    if (part.iov_len > 1 && isatty(op->fd))
+        return write_terminal(op, &part);
     if (part.iov_len > PIPE_BUF)
         part.iov_len = PIPE_BUF;
     return outcome(move(op, &part, 1, 0));
