@@ -143,7 +143,7 @@ int fd_classify(int fd)
         return FD_CLASS_SOCKET;
     if (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode) || S_ISDIR(st.st_mode))
         return FD_CLASS_FILE;
-    return FD_CLASS_STREAM;
+    return S_ISCHR(st.st_mode) ? FD_CLASS_DEVICE : FD_CLASS_STREAM;
 }
 
 bool fd_allows(int fd, bool write)

@@ -26,7 +26,13 @@
 struct fd_close;
 
 enum fd_state { FD_OPEN, FD_CLOSING, FD_RELEASING };
-enum fd_class { FD_CLASS_UNKNOWN, FD_CLASS_FILE, FD_CLASS_SOCKET, FD_CLASS_STREAM };
+enum fd_class {
+    FD_CLASS_UNKNOWN,
+    FD_CLASS_FILE,
+    FD_CLASS_SOCKET,
+    FD_CLASS_STREAM, /* pipes and the like */
+    FD_CLASS_DEVICE, /* terminals: "ready" says that there is room for one byte */
+};
 enum fd_direction { FD_IN, FD_OUT, FD_ANY, FD_DIRECTION_COUNT };
 
 /* All fields are guarded by the lock unless they say otherwise. */

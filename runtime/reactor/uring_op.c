@@ -21,6 +21,11 @@ static bool is_transfer(uint8_t kind)
     return kind == OP_READ || kind == OP_WRITE || kind == OP_READV || kind == OP_WRITEV;
 }
 
+static bool is_write(const struct op *op)
+{
+    return op->kind == OP_WRITE || op->kind == OP_WRITEV;
+}
+
 /*
  * Cached for reads, where a stale class (the user called close(2)) costs time only. A write asks
  * each time: a socket must go by send, for the sake of SIGPIPE, and nothing else may.
@@ -29,7 +34,7 @@ static int class_of(struct op *op)
 {
     int class = atom_load(&op->slot->class_hint, relaxed); /* Relaxed: a hint. */
 
-    if (class == FD_CLASS_UNKNOWN || op->kind == OP_WRITE || op->kind == OP_WRITEV) {
+    if (class == FD_CLASS_UNKNOWN || is_write(op)) {
         class = fd_classify(op->fd);
         if (class < 0)
             return FD_CLASS_UNKNOWN; /* the kernel will tell what is wrong */
@@ -40,10 +45,9 @@ static int class_of(struct op *op)
 
 void uring_op_start(struct op *op)
 {
-    bool write = op->kind == OP_WRITE || op->kind == OP_WRITEV;
     /* The wrong end of a pipe goes directly: the kernel answers -EBADF where a poll would hang. */
     bool wait_first =
-        is_transfer(op->kind) && class_of(op) == FD_CLASS_STREAM && fd_allows(op->fd, write);
+        is_transfer(op->kind) && class_of(op) >= FD_CLASS_STREAM && fd_allows(op->fd, is_write(op));
 
     op->stage = wait_first ? URING_READY : URING_DIRECT;
     /* The kernel wants a file before it looks at the queue, so no connection is taken. */
@@ -93,6 +97,10 @@ static void prepare_transfer(const struct op *op, struct io_uring_sqe *sqe)
         io_uring_prep_writev(sqe, op->fd, op->buf, len, offset);
         break;
     }
+    /* A terminal without room blocks who submits a write, so a thread of the kernel's does it.
+     * Relaxed: a hint. */
+    if (is_write(op) && atom_load(&op->slot->class_hint, relaxed) == FD_CLASS_DEVICE)
+        sqe->flags |= IOSQE_ASYNC;
 }
 
 static void prepare_socket(const struct op *op, struct io_uring_sqe *sqe)

@@ -135,12 +135,15 @@ Test(fd_table, a_newcomer_waits_while_the_number_is_released)
 Test(fd_table, classes)
 {
     int p[2], file = open("/proc/self/exe", O_RDONLY | O_CLOEXEC), sock;
+    int device = open("/dev/null", O_WRONLY | O_CLOEXEC);
 
     cr_assert_eq(pipe(p), 0);
     sock = socket(AF_UNIX, SOCK_STREAM, 0);
     cr_assert_eq(fd_classify(p[0]), FD_CLASS_STREAM);
     cr_assert_eq(fd_classify(file), FD_CLASS_FILE);
     cr_assert_eq(fd_classify(sock), FD_CLASS_SOCKET);
+    cr_assert_eq(fd_classify(device), FD_CLASS_DEVICE);
+    close(device);
     close(p[0]);
     cr_assert_eq(fd_classify(p[0]), -EBADF);
     close(p[1]);
