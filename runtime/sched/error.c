@@ -155,11 +155,11 @@ void error_report_slow_step(struct jd_runtime *rt, unsigned worker, int64_t dura
                                    .duration = duration });
 }
 
-JD_NORETURN JD_COLD static void misuse(const char *who, const char *what, const void *site)
+JD_NORETURN JD_COLD static void misuse(const char *who, const char *what, const char *where,
+                                       const void *site)
 {
     char line[384];
-    int len =
-        snprintf(line, sizeof(line), "jackdaw: %s %s (opened or forked at %p)\n", who, what, site);
+    int len = snprintf(line, sizeof(line), "jackdaw: %s %s (%s %p)\n", who, what, where, site);
 
     if (len > 0)
         (void)!write(STDERR_FILENO, line,
@@ -169,11 +169,12 @@ JD_NORETURN JD_COLD static void misuse(const char *who, const char *what, const 
 
 void error_scope_outlived(struct jd_task *t)
 {
-    struct timed_scope *s = JD_CONTAINER_OF(t->scope, struct timed_scope, scope);
     char name[TASK_NAME_BYTES];
 
+    /* The scope itself is gone with the frame. */
     misuse(task_display_name(t, name, sizeof(name)),
-           "returned with a scope or group still open: close it before its frame ends", s->site);
+           "returned with a scope or group still open: close it before its frame ends",
+           "its function is at", (const void *)(uintptr_t)t->fn);
 }
 
 void error_fork_outlived(struct jd_task *t)
@@ -182,12 +183,13 @@ void error_fork_outlived(struct jd_task *t)
 
     misuse(task_display_name(t, name, sizeof(name)),
            "returned with a fork that was not joined: join it before its frame ends",
-           (const void *)(uintptr_t)t->fn);
+           "its function is at", (const void *)(uintptr_t)t->fn);
 }
 
 void error_scope_order(const struct timed_scope *s)
 {
-    misuse("a scope or group", "was closed out of order: close the innermost one first", s->site);
+    misuse("a scope or group", "was closed out of order: close the innermost one first",
+           "it was opened at", s->site);
 }
 
 void error_describe_fiber(const struct fiber *f, char *buf, size_t bytes)
