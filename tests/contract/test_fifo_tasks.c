@@ -5,33 +5,7 @@
  */
 #include <stdint.h>
 
-#include "contract.h"
-#include "jd_test.h"
-
-#define EXPECT_ORDER(words) cr_assert_str_eq(rec_text(), words, "got: %s", rec_text())
-
-static jd_loop *here(void)
-{
-    return jd_loop_current();
-}
-
-static void soon(const char *word)
-{
-    cr_assert_eq(jd_call_soon(here(), rec_callback, WORD(word), NULL), 0);
-}
-
-static jd_task *spawn(jd_fn fn, void *arg)
-{
-    jd_task *t = jd_spawn(fn, arg);
-
-    cr_assert_not_null(t);
-    return t;
-}
-
-static void in_fifo(jd_fn fn)
-{
-    cr_assert_eq(run_fifo(fn, NULL).error, 0);
-}
+#include "fifo_rig.h"
 
 static jd_result c2_main(void *arg)
 {

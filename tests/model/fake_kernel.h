@@ -10,6 +10,8 @@
  * I2  At close(2) nothing may be on its way to the descriptor: it would find the next file.
  */
 
+#include "fake_reactor.h"
+
 #if URING_TSAN
 /* Not needed: the kernel's lock orders, as the real one does. */
 void __tsan_acquire(void *address)
@@ -22,49 +24,6 @@ void __tsan_release(void *address)
     (void)address;
 }
 #endif
-
-int64_t clock_now(void)
-{
-    return 0;
-}
-
-void *mem_alloc(size_t bytes)
-{
-    return check_alloc(bytes);
-}
-
-void *mem_calloc(size_t bytes)
-{
-    return check_alloc(bytes);
-}
-
-void mem_free(void *ptr, size_t bytes)
-{
-    (void)bytes;
-    if (ptr)
-        check_free(ptr);
-}
-
-int nudge_init(struct nudge *n, unsigned count)
-{
-    (void)n, (void)count;
-    return 0;
-}
-
-void nudge_fini(struct nudge *n)
-{
-    (void)n;
-}
-
-void nudge_enter(struct nudge *n, unsigned index)
-{
-    (void)n, (void)index;
-}
-
-void nudge_leave(struct nudge *n, unsigned index)
-{
-    (void)n, (void)index;
-}
 
 bool nudge_send(struct nudge *n, unsigned index)
 {

@@ -60,43 +60,7 @@ static struct call *early;
 
 /* --- The kernel and what else the sources need ----------------------------------------------- */
 
-int64_t clock_now(void)
-{
-    return 0;
-}
-
-void *mem_calloc(size_t bytes)
-{
-    return check_alloc(bytes);
-}
-
-void mem_free(void *ptr, size_t bytes)
-{
-    (void)bytes;
-    if (ptr)
-        check_free(ptr);
-}
-
-int nudge_init(struct nudge *n, unsigned count)
-{
-    (void)n, (void)count;
-    return 0;
-}
-
-void nudge_fini(struct nudge *n)
-{
-    (void)n;
-}
-
-void nudge_enter(struct nudge *n, unsigned index)
-{
-    (void)n, (void)index;
-}
-
-void nudge_leave(struct nudge *n, unsigned index)
-{
-    (void)n, (void)index;
-}
+#include "fake_reactor.h"
 
 static int model_close(int fd)
 {

@@ -8,31 +8,7 @@
 #include "base/membarrier.h"
 #include "base/rng.h"
 #include "queue/deque.h"
-
-static unsigned allocations_left = 1000;
-static size_t bytes_out;
-
-static void *count_alloc(size_t bytes)
-{
-    if (allocations_left == 0)
-        return NULL;
-    allocations_left--;
-    bytes_out += bytes;
-    return malloc(bytes);
-}
-
-static void count_free(void *ptr, size_t bytes)
-{
-    bytes_out -= bytes;
-    free(ptr);
-}
-
-static const struct ring_memory memory = { count_alloc, count_free };
-
-static void *item(uintptr_t n)
-{
-    return (void *)(n + 1); /* never NULL, never followed */
-}
+#include "ring_rig.h"
 
 static void start_at(struct deque *d, uint64_t index)
 {
