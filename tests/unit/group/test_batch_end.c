@@ -85,8 +85,8 @@ ON_WORKERS(total_timeout_cancels_and_joins, 1, 10)
     w->pause = JD_SEC(100);
     cr_assert_eq(run_batch(w, &o, &s), -ETIMEDOUT);
     cr_assert_leq(w->next, 10);
-    cr_assert_eq(s.cancelled, w->next, "all that the machine could start in time");
-    cr_assert_eq(s.timed_out, w->next);
+    cr_assert_eq(s.cancelled, (uint64_t)w->next, "all that the machine could start in time");
+    cr_assert_eq(s.timed_out, (uint64_t)w->next);
     cr_assert_geq(s.elapsed, JD_MS(20));
     cr_assert_lt(s.elapsed, JD_SEC(5));
     for (size_t i = 0; i < (size_t)w->next; i++)
