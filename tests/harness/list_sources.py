@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """What meson builds from a folder without a list in it, one line per program: suite name kind path.
 
-kind: harness (includes jd_test.h) or main (a plain main and its exit status; 77 is a skip).
+kind: harness (tests of jd_test.h) or main (a main of its own and its exit status; 77 is a skip).
   tests       tests/{unit,contract,io,fault,sim,stress}/**/test_*.c and tests/stress/**/*.c
   model       tests/model/*.c except check*.c
   benchmarks  benchmarks/{micro,net}/**/*.c
@@ -10,6 +10,7 @@ kind: harness (includes jd_test.h) or main (a plain main and its exit status; 77
   shared      tests/support/*.c, tests/model/check*.c: in libraries, listed so that one more is noticed
 """
 import pathlib
+import re
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -19,7 +20,7 @@ SUITES = {"unit": "test_*.c", "contract": "test_*.c", "io": "test_*.c", "fault":
 
 
 def kind_of(path):
-    return "harness" if '"jd_test.h"' in path.read_text(encoding="utf-8") else "main"
+    return "main" if re.search(r"^int main\(", path.read_text(encoding="utf-8"), re.M) else "harness"
 
 
 def name_of(path, folder):
