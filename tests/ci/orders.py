@@ -5,7 +5,8 @@
 usage: orders.py [all | COMMIT]
 
 Changed means since the merge base with origin's default branch, or since the commit before, and what is
-not committed. Where no kernel has changed, one is taken in turn: a stage that runs nothing proves nothing.
+not committed. Where no kernel with orders has changed, one is taken in turn: a stage that runs nothing
+proves nothing.
 """
 import pathlib
 import subprocess
@@ -30,15 +31,19 @@ def base():
     return merge if merge and merge != head else git("rev-parse", "--verify", "-q", "HEAD~1")
 
 
+def has_orders(kernel):
+    return any(True for _ in mutate.mutants_of(kernel, mutate.source_of(kernel, [])))
+
+
 def selection(word):
     if word == "all":
         return []
     commit = word or base()
-    if commit and mutate.changed_since(commit):
+    if commit and any(has_orders(kernel) for kernel in mutate.changed_since(commit)):
         return ["--changed-since", commit]
-    kernels = sorted(mutate.KERNELS)
+    kernels = sorted(kernel for kernel in mutate.KERNELS if has_orders(kernel))
     turn = int(git("rev-list", "--count", "HEAD") or 0) % len(kernels)
-    print(f"no kernel has changed since {commit or 'the beginning'}; {kernels[turn]} in its turn")
+    print(f"no kernel with orders has changed since {commit or 'the beginning'}; {kernels[turn]} in its turn")
     return ["--kernel", kernels[turn]]
 
 
