@@ -18,13 +18,11 @@ JD_BEGIN_DECLS
  * on. Nothing is ever lost. Permits have no owner: anybody may release, from anywhere.
  *
  * Life: JD_SEM_INIT(n) or jd_sem_init() -> use; no end call, but nobody may wait on it when its
- * memory goes. Needs no runtime and is bound to none.
+ * memory goes, and, once it was lowered below what was held, nobody may be releasing either. Needs
+ * no runtime and is bound to none.
  */
 typedef struct jd_sem jd_sem;
 JD_VALUE_TYPE(jd_sem, 6);
-
-/** Not for users: one permit of a semaphore, free and in all. */
-#define JD_SEM_UNIT ((UINT64_C(1) << 33) + 1)
 
 /** Static initialiser: @p n permits, unbounded, as jd_sem_init(). `jd_sem s = JD_SEM_INIT(4);` */
 #ifdef __cplusplus
@@ -32,14 +30,14 @@ JD_VALUE_TYPE(jd_sem, 6);
     { \
         {}, \
         { \
-            static_cast<uint64_t>(static_cast<uint32_t>(n)) * JD_SEM_UNIT, 0, 0, 0, 0, 0 \
+            static_cast<uint32_t>(n), 0, 0, 0, 0, static_cast<uint32_t>(n) \
         } \
     }
 #else
 #define JD_SEM_INIT(n) \
     { \
         { \
-            (uint64_t)(uint32_t)(n)*JD_SEM_UNIT, 0, 0, 0, 0, 0 \
+            (uint32_t)(n), 0, 0, 0, 0, (uint32_t)(n) \
         } \
     }
 #endif

@@ -13,7 +13,18 @@
 
 int call_begin(unsigned kind, struct jd_task **ret_task)
 {
-    return call_begin_here(kind, ret_task);
+    struct worker *w = worker_current();
+    struct jd_task *t = JD_LIKELY(w) ? w->current : NULL;
+
+    *ret_task = t;
+    if (JD_UNLIKELY(!t))
+        return !w && (kind & WAIT_THREADS) ? 0 : -EPERM;
+    choice(kind & WAIT_CANCELLABLE ? CHOICE_CHECKPOINT : CHOICE_CALL);
+    if ((kind & WAIT_CANCELLABLE) && JD_UNLIKELY(scope_check(t->scope)))
+        return -ECANCELED;
+    if (JD_UNLIKELY(sched_charge(w)))
+        sched_suspend(POST_YIELD);
+    return 0;
 }
 
 int wait_open_at(struct wait *w, struct jd_task *task, unsigned kind, const struct wait_site *site)
@@ -113,7 +124,7 @@ int outcome_await(struct jd_future *f, int64_t deadline, unsigned kind)
     struct jd_task *task;
     struct wait w;
     unsigned cause;
-    int err = call_begin_here(kind, &task);
+    int err = call_begin(kind, &task);
 
     if (err)
         return err;

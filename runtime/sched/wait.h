@@ -52,21 +52,22 @@ struct wait {
  */
 int call_begin(unsigned kind, struct jd_task **ret_task);
 
-/* The same in the caller's own code, for the few calls that take no longer than a function call. */
-static JD_ALWAYS_INLINE int call_begin_here(unsigned kind, struct jd_task **ret_task)
+/*
+ * The usual case of it in the caller's own code, for the few calls that take no longer than a
+ * function call: a task that nothing cancels and whose budget lasts. It is charged. NULL: nothing
+ * was done; go the long way, in a function of its own, so that this one needs no stack: a locked
+ * instruction waits for all stores before it.
+ */
+static JD_ALWAYS_INLINE struct jd_task *call_begin_plain(void)
 {
     struct worker *w = worker_current();
     struct jd_task *t = JD_LIKELY(w) ? w->current : NULL;
 
-    *ret_task = t;
-    if (JD_UNLIKELY(!t))
-        return !w && (kind & WAIT_THREADS) ? 0 : -EPERM;
-    choice(kind & WAIT_CANCELLABLE ? CHOICE_CHECKPOINT : CHOICE_CALL);
-    if ((kind & WAIT_CANCELLABLE) && JD_UNLIKELY(scope_check(t->scope)))
-        return -ECANCELED;
-    if (JD_UNLIKELY(sched_charge(w)))
-        sched_suspend(POST_YIELD);
-    return 0;
+    if (JD_UNLIKELY(!t) || choice_is_armed() || JD_UNLIKELY(!scope_is_plain(t->scope)) ||
+        JD_UNLIKELY(w->budget % BUDGET_CLOCK_OPS == 1)) /* sched_charge() would look further */
+        return NULL;
+    w->budget--;
+    return t;
 }
 
 /* After call_begin(). -ENOMEM: no parker for a plain thread; -EDEADLK: one that simulates. */

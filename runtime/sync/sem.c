@@ -2,7 +2,8 @@
 /*
  * The semaphore's public calls: the kernel (sem.h) and one wait (sched/wait.h).
  *
- * I1  The short way is one CAS and touches neither lock nor queue.
+ * I1  The short way is one atomic addition, or a CAS for a bounded semaphore, and touches neither
+ *     lock nor queue.
  * I2  Targets whose waits ended are queued after the unlock, at most WAKE_BATCH at a time.
  *
  * Threads: any; a task suspends, a plain thread parks, a loop callback gets -EPERM.
@@ -45,8 +46,7 @@ static JD_NOINLINE void serve_more(struct sem *s, struct wake_batch *batch)
     while (full) { /* bounded by the queue */
         batch->count = 0;
         spin_lock(&s->lock);
-        /* Relaxed: guarded by the lock. Others may have served the rest meanwhile. */
-        full = (atom_load(&s->word, relaxed) & SEM_QUEUED) && sem_serve(s, batch);
+        full = sem_serve(s, batch);
         spin_unlock(&s->lock);
         wake_batch_flush(batch);
     }
@@ -68,16 +68,27 @@ void sem_quit(struct sem *s, struct waiter *node)
     serve_all(s, &batch, sem_leave(s, node, &batch));
 }
 
-static JD_ALWAYS_INLINE enum sem_fast change_queued(struct sem *s, uint32_t k,
-                                                    const uint32_t *total)
+/* After sem_put() found a debt, or that there are too many now. */
+static JD_NOINLINE int give_slow(struct sem *s, uint32_t k, int64_t found)
 {
     struct wake_batch batch;
-    enum sem_fast done;
+
+    if (found >= 0)
+        return sem_undo(s, k) ? -EOVERFLOW : 0;
+    wake_batch_init(&batch);
+    serve_all(s, &batch, sem_settle(s, k, found, &batch));
+    return 0;
+}
+
+static enum sem_put give_indebted(struct sem *s, uint32_t k)
+{
+    struct wake_batch batch;
+    enum sem_put done;
     bool full = false;
 
     wake_batch_init(&batch);
     spin_lock(&s->lock);
-    done = sem_change_queued(s, k, total);
+    done = sem_put_indebted(s, k);
     if (done == SEM_DONE)
         full = sem_serve(s, &batch);
     spin_unlock(&s->lock);
@@ -85,21 +96,28 @@ static JD_ALWAYS_INLINE enum sem_fast change_queued(struct sem *s, uint32_t k,
     return done;
 }
 
-static JD_NOINLINE int give_slow(struct sem *s, uint32_t k)
+static JD_NOINLINE int give_bounded(struct sem *s, uint32_t k)
 {
-    enum sem_fast done = SEM_MUST_LOCK;
+    enum sem_put done = SEM_AGAIN;
 
-    while (done == SEM_MUST_LOCK) { /* bounded by others coming and going */
-        done = change_queued(s, k, /* total= */ NULL);
-        if (done == SEM_MUST_LOCK)
-            done = sem_try_give(s, k);
+    while (done == SEM_AGAIN) { /* bounded by others coming and going */
+        if (sem_put_bounded(s, k))
+            return 0;
+        done = give_indebted(s, k);
     }
     return done == SEM_DONE ? 0 : -EOVERFLOW;
 }
 
-static inline int give(struct sem *s, uint32_t k)
+static JD_ALWAYS_INLINE int give(struct sem *s, uint32_t k)
 {
-    return JD_LIKELY(sem_try_give(s, k) == SEM_DONE) ? 0 : give_slow(s, k);
+    int64_t found;
+
+    if (JD_UNLIKELY(s->is_bounded))
+        return give_bounded(s, k);
+    found = sem_put(s, k);
+    if (JD_UNLIKELY((uint64_t)found > (uint64_t)INT_MAX - k))
+        return give_slow(s, k, found);
+    return 0;
 }
 
 int sem_give(struct sem *s, uint32_t k)
@@ -107,15 +125,45 @@ int sem_give(struct sem *s, uint32_t k)
     return give(s, k);
 }
 
-static JD_NOINLINE int acquire_slow(struct sem *s, struct jd_task *task, uint32_t k,
-                                    int64_t timeout)
+static int acquire_wait(struct sem *s, struct wait *w, struct waiter *node, int64_t timeout)
 {
     int64_t deadline = timeout == JD_FOREVER ? CLOCK_FOREVER : clock_after(clock_now(), timeout);
+    unsigned cause = wait_sleep(w, deadline);
+
+    if (cause != CAUSE_GRANTED || !wait_was_queued(w)) /* I6 of sem.h */
+        sem_quit(s, node);
+    wait_close(w);
+    return cause == CAUSE_GRANTED ? 0 : wait_error(w, cause);
+}
+
+/* A task that took in vain and found less than k. */
+static JD_NOINLINE int acquire_owing(struct sem *s, struct jd_task *task, uint32_t k, int64_t found,
+                                     int64_t timeout)
+{
+    struct wake_batch batch;
     struct waiter node;
     struct wait w;
-    unsigned cause;
-    int err = wait_open(&w, task, WAIT_CANCELLABLE | WAIT_THREADS);
 
+    (void)wait_open(&w, task, WAIT_CANCELLABLE); /* fails for threads only */
+    waiter_init(&node, w.target, w.seq);
+    node.want = k;
+    wake_batch_init(&batch);
+    serve_all(s, &batch, sem_join_owing(s, &node, found, &batch));
+    return acquire_wait(s, &w, &node, timeout);
+}
+
+/* A bounded semaphore, a plain thread, or no time: takes all or nothing, then joins the queue. */
+static int acquire_exact(struct sem *s, struct jd_task *task, uint32_t k, int64_t timeout)
+{
+    struct waiter node;
+    struct wait w;
+    int err;
+
+    if (sem_try_take(s, k))
+        return 0;
+    if (timeout <= 0)
+        return -ETIMEDOUT;
+    err = wait_open(&w, task, WAIT_CANCELLABLE | WAIT_THREADS);
     if (err)
         return err;
     waiter_init(&node, w.target, w.seq);
@@ -127,34 +175,46 @@ static JD_NOINLINE int acquire_slow(struct sem *s, struct jd_task *task, uint32_
         wait_close(&w);
         return 0;
     }
-    cause = wait_sleep(&w, deadline);
-    if (cause != CAUSE_GRANTED || !wait_was_queued(&w)) /* I6 of sem.h */
-        sem_quit(s, &node);
-    wait_close(&w);
-    return cause == CAUSE_GRANTED ? 0 : wait_error(&w, cause);
+    return acquire_wait(s, &w, &node, timeout);
+}
+
+static JD_NOINLINE int acquire_slow(struct sem *s, uint32_t k, int64_t timeout)
+{
+    struct jd_task *task;
+    int64_t found;
+    int err;
+
+    if (!s || !is_count(k))
+        return -EINVAL;
+    /* Relaxed: a resize in progress may be seen or not. */
+    if (s->is_bounded && (int64_t)k > atom_load(&s->total, relaxed))
+        return -EINVAL;
+    if (k == 0)
+        return 0;
+    err = call_begin(WAIT_CANCELLABLE | WAIT_THREADS, &task);
+    if (err)
+        return err;
+    if (s->is_bounded || !task || timeout <= 0)
+        return acquire_exact(s, task, k, timeout);
+    found = sem_take(s, k);
+    return found >= (int64_t)k ? 0 : acquire_owing(s, task, k, found, timeout);
 }
 
 static JD_ALWAYS_INLINE int acquire(jd_sem *pub, unsigned k, int64_t timeout)
 {
     struct sem *s = sem_of(pub);
     struct jd_task *task;
-    int err;
+    int64_t found;
 
-    if (!pub || !is_count(k))
-        return -EINVAL;
-    /* Relaxed: a resize in progress may be seen or not. */
-    if (s->is_bounded && k > sem_total(atom_load(&s->word, relaxed)))
-        return -EINVAL;
-    if (k == 0)
-        return 0;
-    err = call_begin_here(WAIT_CANCELLABLE | WAIT_THREADS, &task);
-    if (JD_UNLIKELY(err))
-        return err;
-    if (JD_LIKELY(sem_try_take(s, k)))
-        return 0;
-    if (timeout <= 0)
-        return -ETIMEDOUT;
-    return acquire_slow(s, task, k, timeout);
+    if (JD_UNLIKELY(!pub || k == 0 || !is_count(k) || timeout <= 0 || s->is_bounded))
+        return acquire_slow(s, k, timeout);
+    task = call_begin_plain();
+    if (JD_UNLIKELY(!task))
+        return acquire_slow(s, k, timeout);
+    found = sem_take(s, k);
+    if (JD_UNLIKELY(found < (int64_t)k))
+        return acquire_owing(s, task, k, found, timeout);
+    return 0;
 }
 
 int jd_sem_acquire(jd_sem *s)
@@ -198,35 +258,30 @@ int jd_sem_release_n(jd_sem *s, unsigned k)
 
 int jd_sem_value(const jd_sem *s)
 {
-    uint64_t word;
+    int64_t free;
 
     if (!s)
         return -EINVAL;
-    word = atom_load(&sem_of(s)->word, relaxed); /* Relaxed: a number for people. */
-    return (word & SEM_QUEUED) || sem_free(word) < 0 ? 0 : sem_free(word);
+    free = atom_load(&sem_of(s)->free, relaxed); /* Relaxed: a number for people. */
+    if (free > INT_MAX)                          /* I8 */
+        return INT_MAX;
+    return free < 0 ? 0 : (int)free;
 }
 
 int jd_sem_resize(jd_sem *pub, unsigned n)
 {
     struct sem *s = sem_of(pub);
-    uint64_t word, next;
+    struct wake_batch batch;
+    bool full = false, fits;
 
     if (!pub || !is_count(n))
         return -EINVAL;
-    word = atom_load(&s->word, relaxed); /* Relaxed: only a guess, the CAS decides. */
-    for (;;) {                           /* bounded by others' success */
-        if (word & SEM_QUEUED) {
-            enum sem_fast done = change_queued(s, 0, &n);
-
-            if (done != SEM_MUST_LOCK)
-                return done == SEM_DONE ? 0 : -EOVERFLOW;
-            word = atom_load(&s->word, relaxed); /* Relaxed: as above. */
-            continue;
-        }
-        if (!sem_changed(s, word, 0, n, &next))
-            return -EOVERFLOW;
-        /* [SEM-1] Release: as a permit that comes back. */
-        if (atom_cas_weak(&s->word, &word, next, release, relaxed))
-            return 0;
-    }
+    wake_batch_init(&batch);
+    spin_lock(&s->lock);
+    fits = sem_set_total(s, n);
+    if (fits)
+        full = sem_serve(s, &batch);
+    spin_unlock(&s->lock);
+    serve_all(s, &batch, full);
+    return fits ? 0 : -EOVERFLOW;
 }

@@ -14,6 +14,7 @@ static struct {
     struct sem *sem;
     int account;          /* written by who holds a permit */
     bool tried;           /* written by one thread, read at the end */
+    bool bounded;         /* constant */
     JD_ATOMIC(int) held;  /* permits out, as the holders count */
     JD_ATOMIC(int) ended; /* tasks that will not wait any more */
 } s;
@@ -25,10 +26,11 @@ static struct task {
     unsigned cause;
 } tasks[TASKS];
 
-static void setup_total(uint32_t total)
+static void setup_total(uint32_t total, bool bounded)
 {
     s.sem = check_alloc(sizeof(*s.sem));
-    sem_init_kernel(s.sem, total, /* is_bounded= */ true);
+    sem_init_kernel(s.sem, total, bounded);
+    s.bounded = bounded;
     s.account = 0;
     s.tried = false;
     atom_init(&s.held, 0);
@@ -43,18 +45,33 @@ static void setup_total(uint32_t total)
 
 static void setup_none(void)
 {
-    setup_total(0);
-    s.sem->is_bounded = false;
+    setup_total(0, /* bounded= */ false);
 }
 
 static void setup_one(void)
 {
-    setup_total(1);
+    setup_total(1, /* bounded= */ false);
 }
 
 static void setup_two(void)
 {
-    setup_total(2);
+    setup_total(2, /* bounded= */ false);
+}
+
+static void setup_none_bounded(void)
+{
+    setup_total(1, /* bounded= */ true);
+    CHECK_THAT(sem_try_take(s.sem, 1));
+}
+
+static void setup_one_bounded(void)
+{
+    setup_total(1, /* bounded= */ true);
+}
+
+static void setup_two_bounded(void)
+{
+    setup_total(2, /* bounded= */ true);
 }
 
 static void flush(struct wake_batch *batch)
@@ -63,50 +80,48 @@ static void flush(struct wake_batch *batch)
         check_event_post(&JD_CONTAINER_OF(batch->targets[i], struct task, target)->ready);
 }
 
-/* As sem.c; the batch is never full here. */
+/* The three below as sem.c; the batch is never full here. */
+static void give_unbounded(uint32_t k)
+{
+    int64_t found = sem_put(s.sem, k);
+    struct wake_batch batch = { .count = 0 };
+
+    if (found >= 0)
+        return;
+    CHECK_THAT(!sem_settle(s.sem, k, found, &batch));
+    flush(&batch);
+}
+
 static void give(uint32_t k)
 {
-    enum sem_fast done = sem_try_give(s.sem, k);
+    enum sem_put done = SEM_AGAIN;
 
-    while (done == SEM_MUST_LOCK) {
+    if (!s.bounded) {
+        give_unbounded(k);
+        return;
+    }
+    while (done == SEM_AGAIN && !sem_put_bounded(s.sem, k)) {
         struct wake_batch batch = { .count = 0 };
 
         spin_lock(&s.sem->lock);
-        done = sem_change_queued(s.sem, k, NULL);
+        done = sem_put_indebted(s.sem, k);
         if (done == SEM_DONE)
             CHECK_THAT(!sem_serve(s.sem, &batch));
         spin_unlock(&s.sem->lock);
         flush(&batch);
-        if (done == SEM_MUST_LOCK)
-            done = sem_try_give(s.sem, k);
     }
-    CHECK_THAT(done == SEM_DONE);
+    CHECK_THAT(done != SEM_REFUSED);
 }
 
 static void resize(uint32_t total)
 {
-    uint64_t word = atom_load(&s.sem->word, relaxed), next;
+    struct wake_batch batch = { .count = 0 };
 
-    for (;;) {
-        struct wake_batch batch = { .count = 0 };
-        enum sem_fast done = SEM_MUST_LOCK;
-
-        if (!(word & SEM_QUEUED)) {
-            CHECK_THAT(sem_changed(s.sem, word, 0, total, &next));
-            if (atom_cas_weak(&s.sem->word, &word, next, release, relaxed))
-                return;
-            continue;
-        }
-        spin_lock(&s.sem->lock);
-        done = sem_change_queued(s.sem, 0, &total);
-        if (done == SEM_DONE)
-            CHECK_THAT(!sem_serve(s.sem, &batch));
-        spin_unlock(&s.sem->lock);
-        flush(&batch);
-        if (done == SEM_DONE)
-            return;
-        word = atom_load(&s.sem->word, relaxed);
-    }
+    spin_lock(&s.sem->lock);
+    CHECK_THAT(sem_set_total(s.sem, total));
+    CHECK_THAT(!sem_serve(s.sem, &batch));
+    spin_unlock(&s.sem->lock);
+    flush(&batch);
 }
 
 static unsigned wait(struct task *t, struct waiter *node)
@@ -131,13 +146,25 @@ static unsigned acquire(struct task *t, uint32_t k)
 {
     struct waiter *node;
     unsigned cause = CAUSE_GRANTED;
+    struct wake_batch batch = { .count = 0 };
+    bool taken = false;
+    int64_t found = 0;
 
-    if (sem_try_take(s.sem, k))
+    if (s.bounded)
+        taken = sem_try_take(s.sem, k);
+    else
+        taken = (found = sem_take(s.sem, k)) >= (int64_t)k;
+    if (taken)
         return cause;
     node = check_alloc(sizeof(*node));
     waiter_init(node, &t->target, word_wait_begin(&t->target.word, /* cancellable= */ false));
     node->want = k;
-    if (sem_join(s.sem, node, node->seq))
+    if (s.bounded)
+        taken = sem_join(s.sem, node, node->seq);
+    else
+        CHECK_THAT(!sem_join_owing(s.sem, node, found, &batch));
+    flush(&batch);
+    if (taken)
         (void)word_wake(&t->target.word, node->seq, CAUSE_GRANTED);
     else
         cause = wait(t, node);
@@ -185,9 +212,16 @@ static void timeout_and_try(void)
     give(1);
 }
 
+/* Nobody waits: all that is free may be taken, and nothing is kept for the queue. */
+static void check_free_is(int64_t free)
+{
+    CHECK_THAT(check_peek(&s.sem->free) == free);
+    CHECK_THAT(s.sem->bank == 0);
+}
+
 static void finish_mutex(void)
 {
-    CHECK_THAT(check_peek(&s.sem->word) == sem_word(1, 1, 0));
+    check_free_is(1);
     CHECK_THAT(tasks[1].cause == CAUSE_GRANTED);
     CHECK_THAT(s.account == 1 + (tasks[0].cause == CAUSE_GRANTED) + s.tried);
 }
@@ -224,7 +258,7 @@ static void small_one(void)
 
 static void finish_all_back(void)
 {
-    CHECK_THAT(check_peek(&s.sem->word) == sem_word(2, 2, 0));
+    check_free_is(2);
 }
 
 static void setup_one_of_two(void)
@@ -233,9 +267,15 @@ static void setup_one_of_two(void)
     CHECK_THAT(sem_try_take(s.sem, 1));
 }
 
+static void setup_one_of_two_bounded(void)
+{
+    setup_two_bounded();
+    CHECK_THAT(sem_try_take(s.sem, 1));
+}
+
 static void finish_one_back(void)
 {
-    CHECK_THAT(check_peek(&s.sem->word) == sem_word(2, 1, 0));
+    check_free_is(1);
 }
 
 /* Lowered and raised while both want the single permit: never more than one is out. */
@@ -257,7 +297,86 @@ static void resizer(void)
 
 static void finish_resized(void)
 {
-    CHECK_THAT(check_peek(&s.sem->word) == sem_word(1, 1, 0));
+    check_free_is(1);
+}
+
+/* Two halves of what the frame's owner waits for; each half's giver may be the last. */
+static void owner_of_two(void)
+{
+    CHECK_THAT(acquire(&tasks[0], 2) == CAUSE_GRANTED);
+    check_free(s.sem);
+}
+
+static void half(void)
+{
+    give(1);
+}
+
+/* What the first finds in part, and brings late, is what the second, who came later, needs. */
+static void three(void)
+{
+    CHECK_THAT(acquire(&tasks[0], 3) == CAUSE_GRANTED);
+    end();
+}
+
+static void one(void)
+{
+    CHECK_THAT(acquire(&tasks[1], 1) == CAUSE_GRANTED);
+    end();
+}
+
+static void give_two(void)
+{
+    give(2);
+}
+
+static void finish_none_left(void)
+{
+    check_free_is(0);
+    CHECK_THAT(check_peek(&s.ended) == 2);
+}
+
+/* As a batch takes: under the lock, and its node may be the head while others owe. */
+static void one_by_join(void)
+{
+    struct task *t = &tasks[1];
+    struct waiter *node = check_alloc(sizeof(*node));
+
+    waiter_init(node, &t->target, word_wait_begin(&t->target.word, /* cancellable= */ false));
+    node->want = 1;
+    if (sem_join(s.sem, node, node->seq))
+        (void)word_wake(&t->target.word, node->seq, CAUSE_GRANTED);
+    else
+        CHECK_THAT(wait(t, node) == CAUSE_GRANTED);
+    check_free(node);
+    end();
+}
+
+/* At the upper end: of two gifts to a full one, one for each permit taken is right. */
+static void setup_full(void)
+{
+    setup_total(INT_MAX, /* bounded= */ false);
+}
+
+static void give_to_full(void)
+{
+    int64_t found = sem_put(s.sem, 1);
+
+    if (found > INT_MAX - 1 && sem_undo(s.sem, 1))
+        return;
+    atom_fetch_add(&s.held, -1, relaxed);
+}
+
+static void take_from_full(void)
+{
+    CHECK_THAT(sem_try_take(s.sem, 1));
+    atom_fetch_add(&s.held, 1, relaxed);
+}
+
+static void finish_full(void)
+{
+    check_free_is((int64_t)INT_MAX - check_peek(&s.held));
+    CHECK_THAT(check_peek(&s.held) >= 0);
 }
 
 static const struct check_model models[] = {
@@ -266,11 +385,28 @@ static const struct check_model models[] = {
       .threads = { holder, holder, timeout_and_try },
       .finish = finish_mutex,
       .max = 300000 },
+    { .name = "sem-mutex-bounded",
+      .setup = setup_one_bounded,
+      .threads = { holder, holder, timeout_and_try },
+      .finish = finish_mutex,
+      .max = 300000 },
     { .name = "sem-dies-with-its-waiter",
       .setup = setup_none,
       .threads = { owner_of_frame, completer } },
+    { .name = "sem-dies-with-its-waiter-bounded",
+      .setup = setup_none_bounded,
+      .threads = { owner_of_frame, completer } },
+    { .name = "sem-dies-after-two",
+      .setup = setup_none,
+      .threads = { owner_of_two, half, half },
+      .max = 300000 },
     { .name = "sem-big-head",
       .setup = setup_one_of_two,
+      .threads = { big_head, small_one, timeout_of_0 },
+      .finish = finish_one_back,
+      .max = 300000 },
+    { .name = "sem-big-head-bounded",
+      .setup = setup_one_of_two_bounded,
       .threads = { big_head, small_one, timeout_of_0 },
       .finish = finish_one_back,
       .max = 300000 },
@@ -278,8 +414,27 @@ static const struct check_model models[] = {
       .setup = setup_two,
       .threads = { big_head, small_one },
       .finish = finish_all_back },
+    { .name = "sem-parts",
+      .setup = setup_two,
+      .threads = { three, one, give_two },
+      .finish = finish_none_left,
+      .max = 300000 },
+    { .name = "sem-parts-joined",
+      .setup = setup_two,
+      .threads = { three, one_by_join, give_two },
+      .finish = finish_none_left,
+      .max = 300000 },
+    { .name = "sem-full",
+      .setup = setup_full,
+      .threads = { give_to_full, give_to_full, take_from_full },
+      .finish = finish_full },
     { .name = "sem-resize",
       .setup = setup_one,
+      .threads = { counted_holder, counted_holder, resizer },
+      .finish = finish_resized,
+      .max = 300000 },
+    { .name = "sem-resize-bounded",
+      .setup = setup_one_bounded,
       .threads = { counted_holder, counted_holder, resizer },
       .finish = finish_resized,
       .max = 300000 },
