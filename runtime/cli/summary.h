@@ -13,7 +13,7 @@
 
 #include <jackdaw/jackdaw.h>
 
-#include "group/batch_histogram.h"
+#include "base/histogram.h"
 
 #define ERROR_KINDS_MAX 16
 

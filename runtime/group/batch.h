@@ -31,7 +31,7 @@
 #include <jackdaw/group.h>
 
 #include "base/attr.h"
-#include "group/batch_histogram.h"
+#include "base/histogram.h"
 #include "sync/sem.h"
 
 #define BATCH_CHUNK_SLOTS 64

@@ -7,7 +7,7 @@
  *
  * I1  The op and the record around it live in the waiting function's frame, and that function
  *     returns only when complete() has let go of them: the protocol and its proof are in
- *     handover.h. So a buffer is never lent to the kernel beyond the call.
+ *     task/handover.h. So a buffer is never lent to the kernel beyond the call.
  * I2  A wait that a cancel or a deadline ended is followed by a second one, which nothing but
  *     complete() ends.
  *
@@ -18,9 +18,9 @@
  * Rejected: ops on the heap that a cancelled task abandons (the buffer stays lent to the kernel);
  * one uncancellable wait with a hook in the scopes (each cancel would have to know the reactor).
  */
-#include "io/handover.h"
 #include "reactor/op.h"
 #include "sched/wait.h"
+#include "task/handover.h"
 
 struct op_wait {
     struct op op;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Model of io/handover.h: a task that waits for operations, their completer, a cancel and a
+ * Model of task/handover.h: a task that waits for operations, their completer, a cancel and a
  * deadline. Claims: the task always wakes; it sees the result; nobody touches an operation's frame
  * after it ended, also when the next operation of the same task has begun.
  */
 #include "check.h"
-#include "io/handover.h"
+#include "task/handover.h"
 
 /* An operation in its frame. */
 struct frame {

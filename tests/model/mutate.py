@@ -46,7 +46,7 @@ KERNELS = {
     "sched/fork.c": ["model_fork"],
     "sync/sem.h": ["model_sem"],
     "group/batch_slot.c": ["model_batch"],
-    "io/handover.h": ["model_handover"],
+    "task/handover.h": ["model_handover"],
     "reactor/timer.c": ["model_timer"],
     "reactor/timer.h": ["model_timer"],
     "reactor/waker.h": ["model_port"],

@@ -2,7 +2,7 @@
 /* The histogram of latencies: bucket borders, percentiles. */
 #include "jd_test.h"
 
-#include "group/batch_histogram.h"
+#include "base/histogram.h"
 
 Test(histogram, buckets_are_monotonic_and_a_sixteenth_wide)
 {

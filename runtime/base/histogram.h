@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef GROUP_BATCH_HISTOGRAM_H
-#define GROUP_BATCH_HISTOGRAM_H
+#ifndef BASE_HISTOGRAM_H
+#define BASE_HISTOGRAM_H
 
 /*
  * Latencies in fixed memory: log-linear buckets, 16 per power of two, so a percentile is
@@ -84,4 +84,4 @@ static inline int64_t histogram_percentile(const struct histogram *h, unsigned p
     return h->max;
 }
 
-#endif /* GROUP_BATCH_HISTOGRAM_H */
+#endif /* BASE_HISTOGRAM_H */

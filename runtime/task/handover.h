@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef IO_HANDOVER_H
-#define IO_HANDOVER_H
+#ifndef TASK_HANDOVER_H
+#define TASK_HANDOVER_H
 
 /*
- * When may the frame of a waiting task go? The kernel of op_wait.h, on its own for the model checker
- * (tests/model/model_handover.c).
+ * When may the frame of a waiting task go? The kernel under waits for something that somebody else
+ * works on, with a record in the waiting frame: io/op_wait.h, executor/call.c. On its own for the
+ * model checker (tests/model/model_handover.c).
  *
  * Two parties: the task, whose first wait a cancel or a deadline may end early, and the completer,
  * who comes exactly once, from any thread. They meet in `state`: the number of the wait that the
@@ -59,4 +60,4 @@ static inline bool handover_move(struct handover *h, uint32_t first, uint32_t se
     return false;
 }
 
-#endif /* IO_HANDOVER_H */
+#endif /* TASK_HANDOVER_H */
