@@ -13,6 +13,7 @@
 #define GUARD(node) check_plain((void *)(node), true, CHECK_SITE(#node))
 #define list_init(node) (GUARD(node), list_init(node))
 #define list_add_tail(head, node) (GUARD(head), GUARD(node), list_add_tail(head, node))
+#define list_add_head(head, node) (GUARD(head), GUARD(node), list_add_head(head, node))
 #define list_del(node) (GUARD(node), list_del(node))
 #define list_is_linked(node) \
     (check_plain((void *)(uintptr_t)(node), false, CHECK_SITE(#node)), list_is_linked(node))
