@@ -14,6 +14,7 @@
  */
 #include <jackdaw/batch.h>
 #include <jackdaw/compose.h>
+#include <jackdaw/executor.h>
 #include <jackdaw/export.h>
 #include <jackdaw/future.h>
 #include <jackdaw/group.h>

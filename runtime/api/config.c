@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "executor/pool.h"
 
 #define STACK_BYTES_LIMIT ((size_t)1 << 30)
 #define KNOWN_FLAGS \
@@ -103,10 +104,13 @@ static int config_copy(const jd_config *cfg, struct config *c)
         return -E2BIG;
     memcpy(&known, cfg, cfg->size < sizeof(known) ? cfg->size : sizeof(known));
     if (known.reactor > JD_REACTOR_EPOLL || (known.flags & ~KNOWN_FLAGS) ||
-        known.workers > IDLE_WORKERS_MAX || known.stack_bytes > STACK_BYTES_LIMIT)
+        known.workers > IDLE_WORKERS_MAX || known.stack_bytes > STACK_BYTES_LIMIT ||
+        known.blocking_threads_max > POOL_THREADS_MAX)
         return -EINVAL;
     c->workers = known.workers;
     c->stack_bytes = known.stack_bytes ? known.stack_bytes : STACK_BYTES_DEFAULT;
+    c->blocking_threads =
+        known.blocking_threads_max ? known.blocking_threads_max : POOL_THREADS_DEFAULT;
     c->reactor = (enum reactor_want)known.reactor;
     c->flags = known.flags;
     c->shutdown_timeout = known.shutdown_timeout > 0 ? known.shutdown_timeout : JD_SEC(10);

@@ -10,6 +10,7 @@
 struct config {
     unsigned workers;
     size_t stack_bytes;
+    unsigned blocking_threads;
     enum reactor_want reactor;
     uint32_t flags;
     int64_t shutdown_timeout;

@@ -14,6 +14,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/membarrier.h"
+#include "executor/executor.h"
 #include "sched/callback.h"
 #include "sched/error.h"
 #include "sim/sim.h"
@@ -133,6 +134,7 @@ static void classes_free(struct jd_runtime *rt)
 /* Undoes any prefix of the making. */
 static void runtime_destroy(struct jd_runtime *rt)
 {
+    executors_free(rt);
     workers_free(rt);
     reactor_free(rt->reactor);
     if (rt->stacks.slot_bytes)
@@ -177,6 +179,8 @@ static int runtime_build(struct jd_runtime *rt, const struct config *c)
     }
     if (!err && !(rt->threads = mem_calloc(c->workers * sizeof(*rt->threads))))
         err = -ENOMEM;
+    if (!err)
+        err = executors_new(rt, c->blocking_threads);
     return err ? err : runtime_register(rt);
 }
 
@@ -269,6 +273,7 @@ static void wait_for_strangers(struct jd_runtime *rt)
 
 int jd_runtime_free(jd_runtime *rt)
 {
+    int64_t deadline;
     int err;
 
     if (!rt)
@@ -277,11 +282,14 @@ int jd_runtime_free(jd_runtime *rt)
         return -EBUSY;
     if (atom_load(&rt->state, acquire) == RUNTIME_DEAD) /* [STATE-1] the child of a fork */
         return -ESHUTDOWN;
+    deadline = clock_after(clock_now(), rt->shutdown_timeout);
     err = runtime_drain(rt);
     if (err == -EBUSY)
         return err;
+    if (!err)
+        err = executors_end(rt, deadline);
     runtime_unregister(rt);
-    if (err) /* tasks that resist still use all of it: leaked on purpose */
+    if (err) /* tasks and functions that resist still use all of it: leaked on purpose */
         return err;
     watchdog_stop(rt);
     wait_for_strangers(rt);

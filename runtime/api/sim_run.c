@@ -9,6 +9,7 @@
 
 #include "api/config.h"
 #include "api/lifecycle.h"
+#include "executor/pool.h"
 #include "sched/spawn.h"
 #include "sim/sim.h"
 #include "task/stub.h"
@@ -101,6 +102,7 @@ jd_result jd_sim_run(uint64_t seed, jd_fn fn, void *arg, const jd_sim_options *f
     result = simulate(sim,
                       &(struct config){ .workers = o.workers,
                                         .stack_bytes = STACK_BYTES_DEFAULT,
+                                        .blocking_threads = POOL_THREADS_DEFAULT,
                                         .shutdown_timeout = JD_SEC(10),
                                         .seed = rng_next(&sim->rng),
                                         .flags = JD_NO_SIGNALS,

@@ -17,6 +17,7 @@ enum fault_point {
     FAULT_SQ_FULL,     /* no submission slot is free */
     FAULT_EINTR,       /* a port's wait is interrupted */
     FAULT_NFILE,       /* a ring's accept completes with -ENFILE */
+    FAULT_THREAD,      /* the system gives an executor no thread */
     FAULT_POINT_COUNT
 };
 

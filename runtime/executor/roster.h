@@ -21,8 +21,9 @@
  * within the tick. (It joins when jobs were left at two looks and a CPU is free for it.)
  *
  * I1  Everything is guarded by `lock`, but for `bell`s and the hint `queued`.
- * I2  Whenever the lock is free and a job is queued: somebody looks (roster_is_attended), or nobody
- *     can: no thread is left that is not blocked, and the system has refused one.
+ * I2  Whenever the lock is free and a job is queued, somebody looks (roster_is_attended), or somebody
+ *     is about to drop it: the system has refused a thread, and none is left that is not blocked. To
+ *     leave it to those would be a deadlock if they wait for it.
  * I3  Whoever changes a seat from IDLE or DOZING to AWAKE without being that thread rings its bell
  *     exactly once, after the unlock; the thread waits for that ring before it does anything else. So
  *     a bell is never rung for a later sleep, and a seat does not go while it may still be rung.
@@ -161,11 +162,12 @@ static inline void roster_appoint(struct roster *r, struct roster_call *call)
     if (r->lookout) {
         seat_rouse(r, r->lookout, call); /* it dozes, and who was awake has gone to sleep */
     } else if (roster_can_wake(r)) {
-        struct list *link = list_pop_head(&r->idle);
+        struct seat *s = JD_CONTAINER_OF(r->idle.next, struct seat, link);
 
+        list_del(&s->link);
         r->idle_count--;
-        r->lookout = JD_CONTAINER_OF(link, struct seat, link);
-        seat_rouse(r, r->lookout, call);
+        r->lookout = s;
+        seat_rouse(r, s, call);
     } else if (roster_can_start(r)) {
         r->threads++;
         r->starting = true;
@@ -268,10 +270,9 @@ static inline bool roster_close(struct roster *r, struct list *ret)
 /* --- Whoever was told to make a thread --------------------------------------------------------- */
 
 enum roster_left {
-    ROSTER_SERVED,  /* others are awake, or were called */
-    ROSTER_BLOCKED, /* there are threads, all of them blocked: they will come back */
-    ROSTER_NOBODY,  /* no thread at all: what is queued must be dropped */
-    ROSTER_ENDED,   /* the same, and the roster was closed meanwhile: it has ended */
+    ROSTER_SERVED, /* others are awake, or were called */
+    ROSTER_NOBODY, /* no thread, or all of them are blocked: what is queued must be dropped */
+    ROSTER_ENDED,  /* no thread, and the roster was closed meanwhile: the same, and it has ended */
 };
 
 /* There is none. Who serves what is queued? */
@@ -287,10 +288,9 @@ static inline enum roster_left roster_refused(struct roster *r, struct roster_ca
     r->retry_at = r->takes + ROSTER_RETRY_TAKES;
     if (roster_can_wake(r))
         roster_settle(r, call);
-    if (r->threads == 0)
-        left = r->closed ? ROSTER_ENDED : ROSTER_NOBODY;
-    else
-        left = r->threads == r->blocked ? ROSTER_BLOCKED : ROSTER_SERVED;
+    left = r->threads == r->blocked ? ROSTER_NOBODY : ROSTER_SERVED;
+    if (r->threads == 0 && r->closed)
+        left = ROSTER_ENDED;
     spin_unlock(&r->lock);
     return left;
 }
@@ -350,13 +350,14 @@ static inline enum roster_next roster_decide(struct roster *r, struct seat *s, b
 /* Lock held. */
 static inline struct job *roster_take(struct roster *r, struct seat *s)
 {
-    struct list *link = list_pop_head(&r->jobs);
+    struct job *job = JD_CONTAINER_OF(r->jobs.next, struct job, link);
 
+    list_del(&job->link);
     roster_count(r, -1);
     plain_write(r->takes, r->takes + 1);
     if (r->lookout == s)
         r->lookout = NULL;
-    return JD_CONTAINER_OF(link, struct job, link);
+    return job;
 }
 
 /* Lock held. */

@@ -60,6 +60,7 @@ void sim_wait(struct wait *w); /* the current task is about to suspend in it */
 bool sim_may_inline(void);     /* instead of what depends on the size of frames */
 bool sim_is_here(void);        /* is the calling thread simulating? */
 bool sim_run_later(void *(*fn)(void *arg), void *arg); /* instead of a thread; false: make one */
+void sim_finish_jobs(void); /* all of them, now: what a join would wait for */
 
 /* Relaxed, all of them: it changes while no worker of the thread concerned runs. */
 static inline bool choice_is_armed(void)

@@ -96,10 +96,20 @@ static unsigned task_sleep(struct wait *w, int64_t deadline)
     return cause;
 }
 
+static JD_NOINLINE unsigned thread_sleep(struct wait *w, int64_t deadline)
+{
+    unsigned cause;
+
+    executor_thread_blocks();
+    cause = parker_wait(w->parker, w->seq, deadline);
+    executor_thread_goes_on();
+    return cause;
+}
+
 unsigned wait_sleep(struct wait *w, int64_t deadline)
 {
     if (!w->task)
-        return parker_wait(w->parker, w->seq, deadline);
+        return thread_sleep(w, deadline);
     return task_sleep(w, deadline);
 }
 

@@ -94,6 +94,10 @@ int wait_error(const struct wait *w, unsigned cause);
 /* Waits for an outcome. 0, -ETIMEDOUT, -ECANCELED, -EPERM, -EDEADLK. */
 int outcome_await(struct jd_future *f, int64_t deadline, unsigned kind);
 
+/* executor/thread.c: a plain thread is about to wait, and goes on. Resolved at link time. */
+void executor_thread_blocks(void);
+void executor_thread_goes_on(void);
+
 /* Whose wheel a timer of this thread goes to: the worker's, else worker 0's of rt. */
 void sched_arm(struct jd_runtime *rt, struct timer *t, int64_t deadline);
 

@@ -56,6 +56,8 @@ struct sim;
 /* Spin before a park, if it paid lately. */
 #define SPIN_NS 30000
 #define SLOW_STEP_DEFAULT JD_MS(100)
+/* Pools of a runtime (executor/executor.h). */
+#define EXECUTOR_CLASSES 3
 
 enum post_kind {
     POST_NONE,    /* a native fiber was entered or left: nothing to do */
@@ -194,10 +196,11 @@ struct jd_runtime {
     struct spin handler_lock;
     jd_error_fn error_fn; /* guarded by handler_lock */
     void *error_arg;
-    bool overflow_reports;           /* we installed the handler */
-    bool has_quota;                  /* the cgroup gives less than the workers could use */
-    struct sim *sim;                 /* plays the workers in place of threads; else NULL */
-    struct jd_runtime *next_runtime; /* list for fork(), guarded by its lock */
+    bool overflow_reports; /* we installed the handler */
+    bool has_quota;        /* the cgroup gives less than the workers could use */
+    struct sim *sim;       /* plays the workers in place of threads; else NULL */
+    struct jd_executor *executors[EXECUTOR_CLASSES]; /* by JD_EXECUTOR_*; constant */
+    struct jd_runtime *next_runtime;                 /* list for fork(), guarded by its lock */
 };
 
 /* Some worker of a runtime is this thread's, and it runs a task. */

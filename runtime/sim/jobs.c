@@ -72,6 +72,14 @@ void sim_jobs_end(struct sim *sim)
     }
 }
 
+void sim_finish_jobs(void)
+{
+    struct sim *sim = sim_current();
+
+    if (sim)
+        sim_jobs_end(sim);
+}
+
 bool sim_jobs_run(struct sim *sim)
 {
     unsigned index;

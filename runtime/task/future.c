@@ -47,7 +47,10 @@ void future_unref(struct jd_future *f)
     if (outcome_is_done(&f->outcome) && f->result.error)
         future_report_unhandled(f);
     runtime_stub_unref(f->stub);
-    mem_free(f, sizeof(*f));
+    if (atom_load(&f->flags, relaxed) & FUTURE_IS_OFFLOAD) /* Relaxed: constant. */
+        future_free_offload(f);
+    else
+        mem_free(f, sizeof(*f));
 }
 
 void wait_target_ready(struct wait_target *target)

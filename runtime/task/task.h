@@ -35,8 +35,9 @@ enum future_flag {
     FUTURE_IS_TASK = 1u << 0,
     FUTURE_LOOKED_AT = 1u << 1, /* its failure is somebody's business */
     FUTURE_CANCEL_REQUESTED = 1u << 2,
-    FUTURE_CANCELLED = 1u << 3, /* ended because of it; written before DONE */
-    FUTURE_REPORTED = 1u << 4,  /* the error handler has had it */
+    FUTURE_CANCELLED = 1u << 3,  /* ended because of it; written before DONE */
+    FUTURE_REPORTED = 1u << 4,   /* the error handler has had it */
+    FUTURE_IS_OFFLOAD = 1u << 5, /* part of a record of executor/call.c */
 };
 
 struct jd_future {
@@ -141,6 +142,7 @@ void task_free(struct jd_task *t);  /* sched/spawn.c: the last reference is gone
 bool future_post_callback(struct waiter *node);
 void future_drop_callback(struct waiter *node);
 void future_report_unhandled(struct jd_future *f); /* sched/error.c */
+void future_free_offload(struct jd_future *f);     /* executor/call.c: its memory */
 /* group/group.c: the last access of a member's end to its group. */
 void group_member_ended(struct group *g, struct jd_task *t, jd_result result);
 

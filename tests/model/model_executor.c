@@ -155,7 +155,8 @@ static void job_run(struct job *job)
     if (w->waits_for >= 0) {
         if (w->blocks) {
             roster_block(&s.roster, seat, &call);
-            (void)carry_out(&call);
+            if (carry_out(&call) != ROSTER_SERVED)
+                drop_all();
         }
         check_block_until(is_done, &s.jobs[w->waits_for]);
         if (w->blocks)
@@ -186,8 +187,7 @@ static void submit(int index)
         return;
     if (roster_withdraw(&s.roster, &w->job))
         end_job(w, REFUSED);
-    if (left != ROSTER_BLOCKED)
-        drop_all();
+    drop_all();
 }
 
 /* --- The pool's threads ------------------------------------------------------------------------- */
@@ -478,6 +478,13 @@ static void setup_blocking(void)
     s.jobs[0].blocks = true;
 }
 
+/* The same where the system gives no second thread: the second job is dropped, or nobody goes on. */
+static void setup_blocking_alone(void)
+{
+    setup_blocking();
+    s.threads = 1;
+}
+
 /* The same, and a third job that comes from elsewhere: the thread that returns may be one too many. */
 static void setup_blocking_late(void)
 {
@@ -531,6 +538,11 @@ static const struct check_model models[] = {
       .setup = setup_blocking,
       .threads = { submitter_of_two, pool_thread, pool_thread },
       .finish = finish_all_run,
+      .max = EXECUTIONS },
+    { .name = "executor-blocked-and-refused",
+      .setup = setup_blocking_alone,
+      .threads = { submitter_of_two, pool_thread, pool_thread },
+      .finish = finish,
       .max = EXECUTIONS },
     { .name = "executor-blocked-and-one-too-many",
       .setup = setup_blocking_late,

@@ -129,6 +129,11 @@ void task_ready(struct jd_task *t)
     check_fail("task_ready(%p): no task here", (void *)t);
 }
 
+void future_free_offload(struct jd_future *f)
+{
+    check_fail("%p is part of no other record", (void *)f);
+}
+
 void future_report_unhandled(struct jd_future *f)
 {
     check_fail("unhandled failure of %p: none was reported", (void *)f);
