@@ -18,6 +18,7 @@
 #include "api/lifecycle.h"
 #include "base/alloc.h"
 #include "sched/callback.h"
+#include "sched/choice.h"
 #include "sched/error.h"
 #include "sched/spawn.h"
 #include "sched/wait.h"
@@ -392,7 +393,7 @@ jd_result jd_runtime_call(jd_runtime *rt, jd_fn fn, void *arg)
 
     if (!rt || !fn)
         return jd_err(-EINVAL);
-    if (worker_current())
+    if (worker_current() || choice_simulated()) /* this thread would have to run the task */
         return jd_err(-EDEADLK);
     err = sched_spawn(rt, fn, arg, NULL, NULL, NULL, &t);
     if (err)

@@ -208,19 +208,18 @@ static void record_undo(struct pool_thread *t)
     pool_let_go(p); /* not the last: the maker has one */
 }
 
-static int make_thread(struct jd_executor *p)
+static bool make_thread(struct jd_executor *p)
 {
     struct pool_thread *t;
-    int error;
 
     reap_some(p);
     t = record_new(p);
     if (!t)
-        return -ENOMEM;
-    error = fault_hit(FAULT_THREAD) ? -EAGAIN : thread_make(t);
-    if (error < 0)
-        record_undo(t);
-    return error;
+        return false;
+    if (!fault_hit(FAULT_THREAD) && thread_make(t))
+        return true;
+    record_undo(t);
+    return false;
 }
 
 static void ring(struct seat *seat)
@@ -243,13 +242,12 @@ static void drop_all(struct jd_executor *p, int error)
         job->type->drop(job, error);
 }
 
-/* Does what the roster asks for. *ret_error: why there is no thread; 0: there is, or none is needed. */
-static enum roster_left carry_out(struct jd_executor *p, struct roster_call *call, int *ret_error)
+/* Does what the roster asks for. */
+static enum roster_left carry_out(struct jd_executor *p, struct roster_call *call)
 {
     enum roster_left left = ROSTER_SERVED;
 
-    *ret_error = call->start ? make_thread(p) : 0;
-    if (*ret_error < 0) {
+    if (call->start && !make_thread(p)) {
         count_refusal(p);
         left = roster_refused(&p->roster, call);
     }
@@ -262,9 +260,7 @@ static enum roster_left carry_out(struct jd_executor *p, struct roster_call *cal
 
 void pool_carry_out(struct jd_executor *p, struct roster_call *call)
 {
-    int error;
-
-    if (carry_out(p, call, &error) != ROSTER_SERVED)
+    if (carry_out(p, call) != ROSTER_SERVED)
         drop_all(p, -EAGAIN); /* the caller is about to block, and was the last one */
 }
 
@@ -273,12 +269,10 @@ void pool_carry_out(struct jd_executor *p, struct roster_call *call)
 static int submit_called(struct jd_executor *p, struct job *job, struct roster_call *call)
 {
     int error;
-    enum roster_left left = carry_out(p, call, &error);
 
-    if (left == ROSTER_SERVED)
+    if (carry_out(p, call) == ROSTER_SERVED)
         return 0;
-    if (!roster_withdraw(&p->roster, job))
-        error = 0;        /* somebody has it */
+    error = roster_withdraw(&p->roster, job) ? -EAGAIN : 0; /* 0: somebody has it */
     drop_all(p, -EAGAIN); /* of others, who counted on this thread */
     return error;
 }

@@ -91,7 +91,7 @@ struct jd_executor *pool_new(const struct pool_config *c);
 void pool_ref(struct jd_executor *p);
 void pool_unref(struct jd_executor *p); /* of the users; the last one closes */
 
-/* 0, -ESHUTDOWN, or -EAGAIN, -ENOMEM: no thread can take it. After an error the job is the
+/* 0, -ESHUTDOWN, -EPERM (I5), or -EAGAIN: no thread can take it. After an error the job is the
  * caller's; else it may have ended by now. */
 int pool_submit(struct jd_executor *p, struct job *job);
 /* True: it will not run and is the caller's again. Only while the caller knows that the record lives. */
@@ -106,8 +106,8 @@ void pool_carry_out(struct jd_executor *p, struct roster_call *call);
 void pool_started(struct jd_executor *p, int64_t waited);
 void pool_thread_gone(struct pool_thread *t, bool was_last); /* its last access */
 
-/* thread.c. 0, or a negative errno: there is none. The record is on `living`. */
-int thread_make(struct pool_thread *t);
+/* thread.c. False: the system gives none. The record is on `living`. */
+bool thread_make(struct pool_thread *t);
 void thread_ring(struct pool_thread *t);
 /* True: it is over, and the record may be freed. */
 bool thread_join(struct pool_thread *t, bool wait);
@@ -116,7 +116,7 @@ const struct job *thread_job(void);
 struct jd_executor *thread_pool(void);
 
 /* thread_sim.c: the same for simulated ones. */
-int thread_sim_make(struct pool_thread *t);
+void thread_sim_make(struct pool_thread *t);
 void thread_sim_ring(struct pool_thread *t);
 void thread_run(struct pool_thread *t, struct job *job);
 

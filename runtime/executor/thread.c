@@ -201,26 +201,28 @@ static void block_signals(sigset_t *ret_former)
     pthread_sigmask(SIG_SETMASK, &set, ret_former);
 }
 
-int thread_make(struct pool_thread *t)
+bool thread_make(struct pool_thread *t)
 {
     sigset_t former;
     pthread_t id;
     int error;
 
     t->tick = TICK_MIN_NS;
-    if (t->pool->is_simulated)
-        return thread_sim_make(t);
+    if (t->pool->is_simulated) {
+        thread_sim_make(t);
+        return true;
+    }
     block_signals(&former);
     error = pthread_create(&id, NULL, thread_main, t);
     pthread_sigmask(SIG_SETMASK, &former, NULL);
     if (error)
-        return -error;
+        return false;
     spin_lock(
         &t->pool->lock); /* it may have come and gone, but nobody frees the record before this */
     t->id = id;
     t->has_id = true;
     spin_unlock(&t->pool->lock);
-    return 0;
+    return true;
 }
 
 bool thread_join(struct pool_thread *t, bool wait)

@@ -88,11 +88,10 @@ static void *take_turn(void *arg)
     return NULL;
 }
 
-int thread_sim_make(struct pool_thread *t)
+void thread_sim_make(struct pool_thread *t)
 {
     t->has_id = true;
     next_turn(t, TURN_ARRIVE);
-    return 0;
 }
 
 void thread_sim_ring(struct pool_thread *t)

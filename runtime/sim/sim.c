@@ -198,8 +198,11 @@ static bool virtual_fault(enum fault_point point)
 {
     struct sim *sim = sim_current();
 
-    return point == FAULT_ALLOC && sim && !sim->quiet && sim->running && sim->running->w->current &&
-           !(sim->flags & JD_SIM_NO_ENOMEM) && sim_fault(sim, 10);
+    if (!sim || sim->quiet || (sim->flags & JD_SIM_NO_ENOMEM))
+        return false;
+    if (point == FAULT_THREAD)
+        return sim_fault(sim, 2);
+    return point == FAULT_ALLOC && sim->running && sim->running->w->current && sim_fault(sim, 10);
 }
 
 /* --- Life ----------------------------------------------------------------------------------- */

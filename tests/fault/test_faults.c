@@ -300,6 +300,62 @@ static jd_result fork_program(void *arg)
     return verdict();
 }
 
+/* What was accepted runs, or says by -EAGAIN that no thread was to be had. */
+static void take_offloaded(jd_future *f)
+{
+    jd_result r = jd_await(f);
+
+    cr_assert(ok_or_cancelled(r.error) || r.error == -EAGAIN, "%d", r.error);
+    if (r.error)
+        (void)count_run(NULL);
+    jd_future_unref(f);
+}
+
+static jd_result blocking_call(void *arg)
+{
+    return jd_runtime_call(arg, count_run, NULL); /* may fail for want of memory */
+}
+
+static void call_blocking(jd_executor *e, jd_fn fn, void *arg)
+{
+    jd_result r = jd_to_thread_with(e, fn, arg, 0);
+
+    cr_assert(ok_or_cancelled(r.error) || r.error == -EAGAIN || r.error == -ENOMEM, "%d", r.error);
+    (void)given(true);
+    if (r.error)
+        (void)count_run(NULL);
+}
+
+static jd_result executor_program(void *arg)
+{
+    jd_executor *e = NULL;
+    jd_future *f[20];
+    int err = jd_executor_new(2, "faults", &e);
+
+    (void)arg;
+    cr_assert(err == 0 || err == -ENOMEM, "%d", err);
+    for (int i = 0; i < 20; i++) {
+        f[i] = jd_run_in_executor(err || i % 2 ? NULL : e, count_run, NULL);
+        (void)given(f[i] != NULL);
+    }
+    for (int i = 0; i < 5; i++)
+        call_blocking(err ? NULL : e, count_run, NULL);
+    call_blocking(err ? NULL : e, blocking_call, jd_runtime_current());
+    for (int i = 0; i < 20; i++)
+        if (f[i])
+            take_offloaded(f[i]);
+    if (!err) {
+        jd_future *last = jd_run_in_executor(e, count_run, NULL);
+
+        err = given(last != NULL) ? jd_executor_shutdown(e, JD_CANCEL_PENDING, JD_FOREVER) : 0;
+        cr_assert(ok_or_cancelled(err), "%d", err);
+        if (last)
+            take_offloaded(last); /* cancelled: counted there */
+        jd_executor_unref(e);
+    }
+    return verdict();
+}
+
 /* --- alloc_* and stack: the n-th one fails ------------------------------------------------------ */
 
 static jd_result run_with_fault(jd_fn program, unsigned reactor, enum fault_point point,
@@ -362,6 +418,12 @@ FAIL_ALLOC(group)
 FAIL_ALLOC(batch)
 FAIL_ALLOC(io)
 FAIL_ALLOC(fork)
+FAIL_ALLOC(executor)
+
+Test(faults, thread_executor, .timeout = 60)
+{
+    fail_each(executor_program, JD_REACTOR_EPOLL, FAULT_THREAD);
+}
 
 Test(faults, stack_spawn, .timeout = 60)
 {
