@@ -249,7 +249,7 @@ static enum roster_left carry_out(struct jd_executor *p, struct roster_call *cal
 
     if (call->start && !make_thread(p)) {
         count_refusal(p);
-        left = roster_refused(&p->roster, call);
+        left = roster_refused(&p->roster, clock_now(), call);
     }
     if (left == ROSTER_ENDED)
         no_threads(p);
@@ -286,7 +286,7 @@ int pool_submit(struct jd_executor *p, struct job *job)
     if (JD_UNLIKELY(p->is_simulated != choice_simulated()))
         return -EPERM;
     job->queued_at = clock_now();
-    if (!roster_submit(&p->roster, job, &call))
+    if (!roster_submit(&p->roster, job, job->queued_at, &call))
         return -ESHUTDOWN;
     if (JD_LIKELY(!call.ring && !call.start))
         return 0;

@@ -118,7 +118,7 @@ struct jd_executor *thread_pool(void);
 /* thread_sim.c: the same for simulated ones. */
 void thread_sim_make(struct pool_thread *t);
 void thread_sim_ring(struct pool_thread *t);
-void thread_run(struct pool_thread *t, struct job *job);
+void thread_run(struct pool_thread *t, struct job *job, int64_t now);
 
 /* fork.c: between these two it is told of a fork. 0, -ENOMEM. */
 int pool_register(struct jd_executor *p);

@@ -16,9 +16,10 @@
  * one before.
  *
  * Jobs that are shorter than a wake-up would keep all threads awake that way. So a lookout that
- * finds jobs, and sees that others have taken some since it last looked, does not join them but
+ * finds jobs, and sees that others have taken many since it last looked, does not join them but
  * dozes for a tick: as long as they go on it is not needed, and if they all block it finds out
- * within the tick. (It joins when jobs were left at two looks and a CPU is free for it.)
+ * within the tick. (It joins when jobs were left at two looks and a CPU is free for it.) Many: so
+ * that one took less than ROSTER_SHORT_NS on the average.
  *
  * I1  Everything is guarded by `lock`, but for `bell`s and the hint `queued`.
  * I2  Whenever the lock is free and a job is queued, somebody looks (roster_is_attended), or somebody
@@ -38,8 +39,8 @@
  * Threads: roster_submit, withdraw, pop, close: anyone. Others: see each.
  *
  * Rejected: a lock-free inbox for submitters (a withdrawal, prompt and certain, needs a list with a
- * lock; the lock costs a submitter some 50 ns of the 300 that a job costs in all; and taking from a
- * stack reverses it, under the lock, for as long as it is deep); a queue per thread with stealing
+ * lock; taking from a stack reverses it, under the lock, for as long as it is deep; and with the lock
+ * alone a job costs some 300 ns in all); a queue per thread with stealing
  * (a blocked thread strands its own); a condition variable per pool (its wake is 3 to 8 us, for each
  * job that comes while anybody is idle); waking only while fewer threads run than there are CPUs
  * (jobs that block are what this is for); a manager thread (one more to wake).
@@ -49,6 +50,7 @@
 #include "queue/job.h"
 
 #define ROSTER_RETRY_TAKES 64 /* arbitrary: after a refused thread, jobs before the next attempt */
+#define ROSTER_SHORT_NS 20000 /* about a wake-up: below it a thread more costs more than it helps */
 
 enum seat_state { SEAT_AWAKE, SEAT_DOZING, SEAT_IDLE, SEAT_BLOCKED };
 
@@ -58,6 +60,7 @@ struct seat {
     bool saw_jobs;            /* roster's lock: jobs were left at its last look as the lookout */
     bool spun;                /* roster's lock: it waited for this job with open eyes */
     uint64_t seen;            /* roster's lock: `takes` at that look */
+    int64_t seen_at;          /* roster's lock: when that was */
     JD_ATOMIC(uint32_t) bell; /* 1: rung */
 };
 
@@ -109,6 +112,7 @@ static inline void seat_init(struct seat *s)
     s->saw_jobs = false;
     s->spun = false;
     s->seen = 0;
+    s->seen_at = 0;
     atom_init(&s->bell, 0);
 }
 
@@ -148,26 +152,33 @@ static inline bool roster_is_attended(const struct roster *r)
     return r->lookout || (!roster_can_wake(r) && !roster_can_start(r));
 }
 
-static inline void seat_rouse(struct roster *r, struct seat *s, struct roster_call *call)
+static inline void seat_look(struct roster *r, struct seat *s, int64_t now)
+{
+    plain_write(s->seen, r->takes);
+    s->seen_at = now;
+}
+
+static inline void seat_rouse(struct roster *r, struct seat *s, int64_t now,
+                              struct roster_call *call)
 {
     plain_write(s->state, SEAT_AWAKE);
     plain_write(s->saw_jobs, false);
-    plain_write(s->seen, r->takes);
+    seat_look(r, s, now);
     call->ring = s;
 }
 
 /* Nobody looks: appoints a lookout, if there can be one. */
-static inline void roster_appoint(struct roster *r, struct roster_call *call)
+static inline void roster_appoint(struct roster *r, int64_t now, struct roster_call *call)
 {
     if (r->lookout) {
-        seat_rouse(r, r->lookout, call); /* it dozes, and who was awake has gone to sleep */
+        seat_rouse(r, r->lookout, now, call); /* it dozes, and who was awake has gone to sleep */
     } else if (roster_can_wake(r)) {
         struct seat *s = JD_CONTAINER_OF(r->idle.next, struct seat, link);
 
         list_del(&s->link);
         r->idle_count--;
         r->lookout = s;
-        seat_rouse(r, s, call);
+        seat_rouse(r, s, now, call);
     } else if (roster_can_start(r)) {
         r->threads++;
         r->starting = true;
@@ -182,16 +193,17 @@ static inline void roster_count(struct roster *r, int change)
 }
 
 /* After a change: I2. */
-static inline void roster_settle(struct roster *r, struct roster_call *call)
+static inline void roster_settle(struct roster *r, int64_t now, struct roster_call *call)
 {
     if (!r->closed && !list_is_empty(&r->jobs) && !roster_is_attended(r))
-        roster_appoint(r, call);
+        roster_appoint(r, now, call);
 }
 
 /* --- Submitters --------------------------------------------------------------------------------- */
 
 /* False: closed. The call may stay empty. */
-static inline bool roster_submit(struct roster *r, struct job *job, struct roster_call *call)
+static inline bool roster_submit(struct roster *r, struct job *job, int64_t now,
+                                 struct roster_call *call)
 {
     bool open;
 
@@ -201,7 +213,7 @@ static inline bool roster_submit(struct roster *r, struct job *job, struct roste
     if (open) {
         list_add_tail(&r->jobs, &job->link);
         roster_count(r, 1);
-        roster_settle(r, call);
+        roster_settle(r, now, call);
     }
     spin_unlock(&r->lock);
     return open;
@@ -276,7 +288,8 @@ enum roster_left {
 };
 
 /* There is none. Who serves what is queued? */
-static inline enum roster_left roster_refused(struct roster *r, struct roster_call *call)
+static inline enum roster_left roster_refused(struct roster *r, int64_t now,
+                                              struct roster_call *call)
 {
     enum roster_left left;
 
@@ -287,7 +300,7 @@ static inline enum roster_left roster_refused(struct roster *r, struct roster_ca
     r->starting = false;
     r->retry_at = r->takes + ROSTER_RETRY_TAKES;
     if (roster_can_wake(r))
-        roster_settle(r, call);
+        roster_settle(r, now, call);
     left = r->threads == r->blocked ? ROSTER_NOBODY : ROSTER_SERVED;
     if (r->threads == 0 && r->closed)
         left = ROSTER_ENDED;
@@ -298,14 +311,14 @@ static inline enum roster_left roster_refused(struct roster *r, struct roster_ca
 /* --- The pool's threads -------------------------------------------------------------------------- */
 
 /* The first act of a new thread, whose seat was just made. */
-static inline void roster_arrive(struct roster *r, struct seat *s)
+static inline void roster_arrive(struct roster *r, struct seat *s, int64_t now)
 {
     spin_lock(&r->lock);
     JD_ASSERT(r->starting);
     JD_ASSERT(!r->lookout);
     r->starting = false;
     r->lookout = s;
-    s->seen = r->takes;
+    seat_look(r, s, now);
     spin_unlock(&r->lock);
 }
 
@@ -318,16 +331,20 @@ enum roster_next {
     ROSTER_LAST, /* the same, and it was the last one */
 };
 
-/* Lock held. Others have taken jobs since the lookout last looked, and some are still at it. */
-static inline bool roster_goes_on(const struct roster *r, const struct seat *s)
+/* Lock held. Have others gone through short jobs since the lookout last looked, and are at it yet? */
+static inline bool roster_goes_on(const struct roster *r, const struct seat *s, int64_t now)
 {
-    return r->lookout == s && roster_active(r) > 1 && plain_read(r->takes) != s->seen;
+    int64_t others = (int64_t)roster_active(r) - 1;
+    int64_t taken = (int64_t)(plain_read(r->takes) - s->seen);
+
+    return r->lookout == s && others > 0 && taken * ROSTER_SHORT_NS > others * (now - s->seen_at);
 }
 
 /* Lock held. */
-static inline enum roster_next roster_decide(struct roster *r, struct seat *s, bool may_spin)
+static inline enum roster_next roster_decide(struct roster *r, struct seat *s, int64_t now,
+                                             bool may_spin)
 {
-    bool leads = r->lookout == s, goes_on = roster_goes_on(r, s);
+    bool leads = r->lookout == s, goes_on = roster_goes_on(r, s, now);
     bool too_many = roster_active(r) > r->max && !r->closed;
     bool jobs = !list_is_empty(&r->jobs);
 
@@ -371,26 +388,27 @@ static inline void roster_sit(struct roster *r, struct seat *s)
 }
 
 /* What an awake thread does next. *ret_job is set for ROSTER_RUN only. */
-static inline enum roster_next roster_next(struct roster *r, struct seat *s, bool may_spin,
-                                           struct job **ret_job, struct roster_call *call)
+static inline enum roster_next roster_next(struct roster *r, struct seat *s, int64_t now,
+                                           bool may_spin, struct job **ret_job,
+                                           struct roster_call *call)
 {
     enum roster_next next;
 
     *call = (struct roster_call){ NULL, false };
     spin_lock(&r->lock);
     JD_ASSERT(s->state == SEAT_AWAKE);
-    next = roster_decide(r, s, may_spin);
+    next = roster_decide(r, s, now, may_spin);
     s->spun = next == ROSTER_SPIN;
     if (next == ROSTER_RUN) {
         *ret_job = roster_take(r, s);
-        roster_settle(r, call);
+        roster_settle(r, now, call);
     } else if (next == ROSTER_DOZE) {
         plain_write(s->state, SEAT_DOZING);
-        s->seen = r->takes;
+        seat_look(r, s, now);
     } else if (next == ROSTER_SPIN) {
         if (!r->lookout && !r->starting)
             r->lookout = s;
-        s->seen = r->takes;
+        seat_look(r, s, now);
     } else if (next == ROSTER_SIT) {
         roster_sit(r, s);
     } else if (r->lookout == s) {
@@ -437,14 +455,15 @@ static inline enum roster_retirement roster_retire(struct roster *r, struct seat
 }
 
 /* The job that this thread runs waits for something outside: others take its place. */
-static inline void roster_block(struct roster *r, struct seat *s, struct roster_call *call)
+static inline void roster_block(struct roster *r, struct seat *s, int64_t now,
+                                struct roster_call *call)
 {
     *call = (struct roster_call){ NULL, false };
     spin_lock(&r->lock);
     JD_ASSERT(s->state == SEAT_AWAKE);
     s->state = SEAT_BLOCKED;
     r->blocked++;
-    roster_settle(r, call);
+    roster_settle(r, now, call);
     spin_unlock(&r->lock);
 }
 

@@ -81,10 +81,8 @@ void thread_ring(struct pool_thread *t)
 /* --- What it does ---------------------------------------------------------------------------------- */
 
 /* Also by simulated ones, on whatever thread that is. */
-JD_NOINLINE void thread_run(struct pool_thread *t, struct job *job)
+JD_NOINLINE void thread_run(struct pool_thread *t, struct job *job, int64_t now)
 {
-    int64_t now = clock_now();
-
     pool_started(t->pool, now - job->queued_at);
     atom_store(&t->since, now, relaxed); /* Relaxed, all: for reports, which may be a little off. */
     atom_store(&t->what, job->what, relaxed);
@@ -147,14 +145,15 @@ static enum roster_next serve(struct pool_thread *t)
     struct jd_executor *p = t->pool;
     struct roster_call call;
     struct job *job = NULL;
+    int64_t now = clock_now();
     enum roster_next next =
-        roster_next(&p->roster, &t->seat, t->may_spin && spin_allowed(p), &job, &call);
+        roster_next(&p->roster, &t->seat, now, t->may_spin && spin_allowed(p), &job, &call);
 
     switch (next) {
     case ROSTER_RUN:
         if (call.ring || call.start)
             pool_carry_out(p, &call); /* first: the job may block for ever */
-        thread_run(t, job);
+        thread_run(t, job, now);
         t->may_spin = true;
         t->tick = TICK_MIN_NS;
         break;
@@ -180,7 +179,7 @@ static void *thread_main(void *arg)
 
     self.thread = t;
     (void)pthread_setname_np(pthread_self(), t->pool->name); /* for people */
-    roster_arrive(&t->pool->roster, &t->seat);
+    roster_arrive(&t->pool->roster, &t->seat, clock_now());
     do { /* unbounded: until it is not needed any more */
         next = serve(t);
     } while (next != ROSTER_QUIT && next != ROSTER_LAST);
@@ -246,7 +245,7 @@ JD_NOINLINE void executor_thread_blocks(void)
 
     if (!self.thread || !self.job)
         return;
-    roster_block(&self.pool->roster, &self.thread->seat, &call);
+    roster_block(&self.pool->roster, &self.thread->seat, clock_now(), &call);
     if (call.ring || call.start)
         pool_carry_out(self.pool, &call);
 }

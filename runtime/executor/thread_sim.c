@@ -9,6 +9,7 @@
  * I2  `has_turn` says that a turn is under way; a ring that comes before it needs no other.
  * I3  A simulated thread never blocks: waits of plain threads are refused in a simulation.
  */
+#include "base/clock.h"
 #include "executor/pool.h"
 #include "sched/choice.h"
 
@@ -32,7 +33,8 @@ static void look(struct pool_thread *t)
     struct roster_call call;
     enum pool_turn turn = TURN_SIT;
 
-    switch (roster_next(&p->roster, &t->seat, /* may_spin= */ false, &t->taken, &call)) {
+    switch (
+        roster_next(&p->roster, &t->seat, clock_now(), /* may_spin= */ false, &t->taken, &call)) {
     case ROSTER_QUIT:
         pool_thread_gone(t, false);
         return;
@@ -73,10 +75,10 @@ static void *take_turn(void *arg)
     t->has_turn = false;
     switch (t->turn) {
     case TURN_ARRIVE:
-        roster_arrive(&t->pool->roster, &t->seat);
+        roster_arrive(&t->pool->roster, &t->seat, clock_now());
         break;
     case TURN_JOB:
-        thread_run(t, job);
+        thread_run(t, job, clock_now());
         break;
     case TURN_DOZE:
     case TURN_SIT:

@@ -13,7 +13,8 @@
 
 #define JOBS 3
 #define EXECUTIONS 100000 /* of millions: the same states come again and again */
-#define THREADS_MAX 3     /* model threads that may be pool threads, the last ones of a model */
+#define NOW 0
+#define THREADS_MAX 3 /* model threads that may be pool threads, the last ones of a model */
 
 struct pool_thread {
     struct seat seat;
@@ -44,6 +45,7 @@ static struct {
     unsigned threads;            /* how many the system gives at most */
     bool may_refuse;
     bool may_retire;
+    bool is_slow;                           /* time passes between two looks, sometimes */
     unsigned first_thread;                  /* index of the model thread that is pool thread 0 */
     struct seat *mine[THREADS_MAX];         /* each thread's own */
     struct check_event asleep[THREADS_MAX]; /* outlive the seats, as addresses do */
@@ -70,6 +72,7 @@ static void setup_pool(unsigned max, unsigned threads, unsigned submitters)
     s.threads = threads;
     s.may_refuse = false;
     s.may_retire = false;
+    s.is_slow = false;
     s.first_thread = submitters;
 }
 
@@ -107,7 +110,7 @@ static enum roster_left carry_out(struct roster_call *call)
     enum roster_left left = ROSTER_SERVED;
 
     if (call->start && !make_thread())
-        left = roster_refused(&s.roster, call);
+        left = roster_refused(&s.roster, NOW, call);
     if (call->ring)
         ring(call->ring);
     if (left == ROSTER_ENDED)
@@ -154,7 +157,7 @@ static void job_run(struct job *job)
         check_block_until(has_company, NULL);
     if (w->waits_for >= 0) {
         if (w->blocks) {
-            roster_block(&s.roster, seat, &call);
+            roster_block(&s.roster, seat, NOW, &call);
             if (carry_out(&call) != ROSTER_SERVED)
                 drop_all();
         }
@@ -178,7 +181,7 @@ static void submit(int index)
     enum roster_left left;
 
     plain_write(w->input, 1);
-    if (!roster_submit(&s.roster, &w->job, &call)) {
+    if (!roster_submit(&s.roster, &w->job, NOW, &call)) {
         end_job(w, REFUSED);
         return;
     }
@@ -246,13 +249,19 @@ static void doze(struct seat *seat)
         sleep_until_rung(seat);
 }
 
+/* Jobs were short, or they were not. */
+static int64_t later(void)
+{
+    return s.is_slow ? NOW + (int64_t)check_choice(2) * JOBS * ROSTER_SHORT_NS : NOW;
+}
+
 /* True: it goes on. */
 static bool serve(struct seat *seat, bool *may_spin)
 {
     struct roster_call call;
     struct job *job = NULL;
 
-    switch (roster_next(&s.roster, seat, *may_spin, &job, &call)) {
+    switch (roster_next(&s.roster, seat, later(), *may_spin, &job, &call)) {
     case ROSTER_RUN:
         (void)carry_out(&call);
         job->type->run(job);
@@ -287,7 +296,7 @@ static void pool_thread(void)
     t->index = start.index;
     s.mine[t->index] = &t->seat;
     seat_init(&t->seat);
-    roster_arrive(&s.roster, &t->seat);
+    roster_arrive(&s.roster, &t->seat, NOW);
     while (serve(&t->seat, &may_spin))
         ;
     check_free(t);
@@ -468,6 +477,7 @@ static void setup_waiting_second(void)
 {
     setup_pool(2, 2, 1);
     s.jobs[1].waits_for = 2;
+    s.is_slow = true;
 }
 
 /* A pool of one: the first job says that it waits for the second one. */
