@@ -147,37 +147,61 @@ Test(executor_end, a_function_cannot_wait_for_its_own_end)
     pool_end(e);
 }
 
-/* Submissions beside the shutdown are accepted and run, or refused. */
+/* Submissions beside the shutdown are accepted and run, or refused. Each submitter brings a number
+ * of them, and one more after the shutdown: a scheduler that keeps the shutdown off its CPU for a
+ * slice would fill the queue with 100,000 jobs otherwise. */
+#define RACING_SUBMITTERS 3
+#define RACING_JOBS 64
+
 struct racing {
     jd_executor *e;
+    int begin; /* so many are accepted before the shutdown begins */
+    sem_t ended;
     atomic_int accepted, ran;
 };
 
-static void submit_until_refused(unsigned index, void *arg)
+static int submit_one(struct racing *r)
 {
-    struct racing *r = arg;
     jd_future *f;
-    int error;
+    int error = jd_executor_submit(r->e, count_up, &r->ran, &f);
 
-    if (index == 0) {
-        cr_assert_eq(jd_executor_shutdown(r->e, 0, JD_FOREVER), 0);
-        return;
-    }
-    while ((error = jd_executor_submit(r->e, count_up, &r->ran, &f)) == 0) {
+    if (error == 0) {
         atomic_fetch_add(&r->accepted, 1);
         jd_future_unref(f);
     }
-    cr_assert_eq(error, -ESHUTDOWN);
+    return error;
+}
+
+static void submit_or_shut(unsigned index, void *arg)
+{
+    struct racing *r = arg;
+    int error = 0;
+
+    if (index == 0) {
+        while (r->accepted < r->begin) /* bounded: the others bring more */
+            sched_yield();
+        cr_assert_eq(jd_executor_shutdown(r->e, 0, JD_FOREVER), 0);
+        for (int i = 0; i < RACING_SUBMITTERS; i++)
+            gate_open(&r->ended);
+        return;
+    }
+    for (int i = 0; i < RACING_JOBS && error == 0; i++)
+        error = submit_one(r);
+    cr_assert(error == 0 || error == -ESHUTDOWN);
+    gate_pass(&r->ended);
+    cr_assert_eq(submit_one(r), -ESHUTDOWN);
 }
 
 Test(executor_end, x9_submissions_beside_a_shutdown_run_or_are_refused, .timeout = 30)
 {
     for (unsigned long round = 0; round < jd_test_rounds(300); round++) {
-        struct racing r = { .e = pool_of(2) };
+        struct racing r = { .e = pool_of(2), .begin = (int)(round % (2 * RACING_JOBS)) };
         struct crew c;
 
-        crew_start(&c, 4, submit_until_refused, &r);
+        sem_init(&r.ended, 0, 0);
+        crew_start(&c, 1 + RACING_SUBMITTERS, submit_or_shut, &r);
         crew_join(&c);
+        sem_destroy(&r.ended);
         cr_assert_eq(r.accepted, r.ran);
         jd_executor_unref(r.e);
     }
