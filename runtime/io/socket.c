@@ -74,7 +74,7 @@ ssize_t jd_send(int fd, const void *buf, size_t len, int flags)
         return -EBADF;
     if ((flags & MSG_DONTWAIT) || nothing_staged()) {
         sent = sys_send(fd, buf, len, flags);
-        if (sent != -EAGAIN || (flags & MSG_DONTWAIT))
+        if ((sent != -EAGAIN && sent != -EINTR) || (flags & MSG_DONTWAIT))
             return sent;
     }
     return send_staged(task, fd, buf, len, flags);

@@ -20,6 +20,7 @@
 
 #define TEST_ENTRIES 4u
 #define TEST_WAIT_NS INT64_C(1000000000) /* a healthy kernel needs microseconds */
+#define TRIES_MAX 4                      /* of what a signal may interrupt */
 
 enum { NAME_RECV = 1, NAME_CANCELLED, NAME_POLL };
 
@@ -80,8 +81,10 @@ static int check_opcodes(struct ring *ring, char why[PORT_WHY_BYTES])
 
 static int submit_one(struct ring *ring)
 {
-    int ret = ring_enter(ring, -1, 1, 0, 0, 0);
+    int ret = -EINTR;
 
+    for (int tries = 0; tries < TRIES_MAX && ret == -EINTR; tries++)
+        ret = ring_enter(ring, -1, 1, 0, 0, 0);
     return ret < 0 ? ret : ret == 1 ? 0 : -EIO;
 }
 
@@ -91,7 +94,7 @@ static int expect(struct ring *ring, uint64_t name, int32_t *ret_res)
     struct ring_completion cqe;
     int ret = 0;
 
-    for (int tries = 0; tries < 4 && !ring_has_cqe(ring); tries++) { /* interruptions */
+    for (int tries = 0; tries < TRIES_MAX && !ring_has_cqe(ring); tries++) {
         ret = ring_enter(ring, -1, 0, 1, 0, TEST_WAIT_NS);
         if (ret < 0 && ret != -EINTR)
             break;
@@ -154,13 +157,12 @@ static int test_multishot(struct ring *ring, int event)
         error = submit_one(ring);
     }
     for (int i = 0; i < 2 && error == 0; i++) {
-        uint64_t one = 1;
         int32_t res = 0;
 
-        if (write(event, &one, sizeof(one)) != (ssize_t)sizeof(one))
+        if (eventfd_put(event) < 0)
             return -errno;
         error = expect(ring, NAME_POLL, &res);
-        if (error == 0 && (res <= 0 || read(event, &one, sizeof(one)) < 0))
+        if (error == 0 && (res <= 0 || eventfd_take(event) < 0))
             error = -EIO;
     }
     return error;

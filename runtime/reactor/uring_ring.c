@@ -153,10 +153,10 @@ int ring_register_self(struct ring *ring)
 void ring_unregister_self(struct ring *ring, int index)
 {
     struct io_uring_rsrc_update update = { .offset = (unsigned)index };
-    long ret =
-        syscall(SYS_io_uring_register, ring->lib.ring_fd, IORING_UNREGISTER_RING_FDS, &update, 1);
 
-    JD_ASSERT(ret == 1); /* this thread registered it */
+    /* Refused (the program has shut itself into a sandbox since): the place, one of the thread's 16,
+     * stays taken until the thread ends. */
+    (void)syscall(SYS_io_uring_register, ring->lib.ring_fd, IORING_UNREGISTER_RING_FDS, &update, 1);
 }
 
 int ring_sync_cancel(struct ring *ring, uint64_t user_data, unsigned flags)

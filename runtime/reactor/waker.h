@@ -13,6 +13,9 @@
  * W2 it writes if it saw PARKED. Both are RMWs of one word: either S1 fails (W1 was first) and the
  * owner does not sleep, or W1 sees PARKED and writes. The eventfd is consumed level-checked: a
  * late write (the owner woke for another reason) costs one early return of a later park.
+ *
+ * A non-blocking eventfd is not interrupted by signals, but a supervisor that answers system calls
+ * may say EINTR all the same; then it was not written, and the owner would sleep on.
  */
 #include <errno.h>
 #include <stdbool.h>
@@ -29,6 +32,28 @@ struct waker {
     JD_ATOMIC(uint32_t) word;
     int fd;
 };
+
+static inline ssize_t eventfd_put(int fd)
+{
+    uint64_t one = 1;
+    ssize_t put;
+
+    do { /* bounded by interruptions */
+        put = write(fd, &one, sizeof(one));
+    } while (put < 0 && errno == EINTR);
+    return put;
+}
+
+static inline ssize_t eventfd_take(int fd)
+{
+    uint64_t count;
+    ssize_t got;
+
+    do { /* bounded by interruptions */
+        got = read(fd, &count, sizeof(count));
+    } while (got < 0 && errno == EINTR);
+    return got;
+}
 
 static inline int waker_init(struct waker *w)
 {
@@ -63,29 +88,25 @@ static inline bool waker_is_woken(struct waker *w)
 /* Owner, awake again. `event_seen`: the port saw the eventfd's event. */
 static inline void waker_finish(struct waker *w, bool event_seen)
 {
-    uint64_t count;
-
     /* [WAKER-1] Acquire, pairs with the exchange in waker_wake(). */
     bool woken = atom_exchange(&w->word, WAKER_RUNNING, acq_rel) == WAKER_WOKEN;
 
     if (woken || event_seen) {
-        ssize_t got = read(w->fd, &count, sizeof(count));
+        ssize_t got = eventfd_take(w->fd);
 
         /* EAGAIN: the waker has not written yet, or never will as the wake came before the park. */
-        JD_ASSERT(got == (ssize_t)sizeof(count) || errno == EAGAIN || errno == EINTR);
+        JD_ASSERT(got == (ssize_t)sizeof(uint64_t) || errno == EAGAIN);
     }
 }
 
 static inline void waker_wake(struct waker *w)
 {
-    uint64_t one = 1;
-
     /* [WAKER-1] Release, pairs with the owner's exchange and CAS: what it is woken for. */
     if (atom_exchange(&w->word, WAKER_WOKEN, acq_rel) == WAKER_PARKED) {
-        ssize_t put = write(w->fd, &one, sizeof(one));
+        ssize_t put = eventfd_put(w->fd);
 
-        /* EAGAIN: the counter is full, so the event is there. EINTR cannot happen (non-blocking). */
-        JD_ASSERT(put == (ssize_t)sizeof(one) || errno == EAGAIN);
+        /* EAGAIN: the counter is full, so the event is there. */
+        JD_ASSERT(put == (ssize_t)sizeof(uint64_t) || errno == EAGAIN);
     }
 }
 
