@@ -190,7 +190,7 @@ static int run_direction(struct reactor *r, struct fd_slot *slot, struct op *op)
 
 /* --- Submission ------------------------------------------------------------------------------ */
 
-/* For ops that take no turns: files (never -EAGAIN) and polls. */
+/* For ops that take no turns: files (hardly ever -EAGAIN) and polls. */
 static void run_alone(struct reactor *r, struct fd_slot *slot, struct op *op)
 {
     int result = epoll_op_try(op);
@@ -205,6 +205,9 @@ static void run_alone(struct reactor *r, struct fd_slot *slot, struct op *op)
     } else {
         op->state = EPOLL_WAITING;
         arm_or_fail(r, slot, op->fd, op->port, &ended);
+        /* A file that epoll does not know: what the call itself said is the answer. */
+        if (op->state == EPOLL_ENDED && op->result == -EPERM && op->direction != FD_ANY)
+            op->result = -EAGAIN;
     }
     spin_unlock(&slot->lock);
     (void)finish_all(r, &ended);
