@@ -140,22 +140,16 @@ static void sigpipe_restore(const sigset_t *former)
     pthread_sigmask(SIG_SETMASK, former, NULL);
 }
 
-/* The calling thread serves this worker until the runtime stops. */
-static int worker_serve(struct worker *w)
+/* The calling thread serves this worker until the runtime stops. It cannot fail: what it needs was
+ * taken with the runtime, and a run that nobody serves would never end. */
+static void worker_serve(struct worker *w)
 {
     struct jd_runtime *rt = w->rt;
-    int err = overflow_thread_enter(&w->overflow);
     sigset_t former;
 
-    if (err)
-        return err;
+    (void)overflow_thread_enter(&w->overflow); /* refused: overflows have no report, that is all */
     sigpipe_block(&former);
-    err = reactor_thread_enter(rt->reactor, w->index);
-    if (err) {
-        sigpipe_restore(&former);
-        overflow_thread_leave(&w->overflow);
-        return err;
-    }
+    reactor_thread_enter(rt->reactor, w->index);
     worker_set_current(w);
     w->ticked = false;
     atom_store(&w->serving, 1, relaxed);      /* Relaxed: hints for the watchdog. */
@@ -168,22 +162,6 @@ static int worker_serve(struct worker *w)
     reactor_thread_leave(rt->reactor, w->index);
     sigpipe_restore(&former);
     overflow_thread_leave(&w->overflow);
-    return 0;
-}
-
-static void serve_or_report(struct worker *w)
-{
-    int err = worker_serve(w);
-    char message[128];
-
-    if (!err)
-        return;
-    snprintf(message, sizeof(message), "worker %u could not start: %s; the others do its work",
-             w->index, jd_strerror(err));
-    error_report(w->rt, &(jd_report){ .size = sizeof(jd_report),
-                                      .kind = JD_REPORT_SHUTDOWN,
-                                      .message = message,
-                                      .error = err });
 }
 
 static void *thread_main(void *arg)
@@ -208,7 +186,7 @@ static void *thread_main(void *arg)
         mine = rt->started || self->index != 0; /* I1 */
         pthread_mutex_unlock(&rt->run_lock);
         if (mine)
-            serve_or_report(&rt->workers[self->index]);
+            worker_serve(&rt->workers[self->index]);
         pthread_mutex_lock(&rt->run_lock);
         rt->inside--;
         pthread_cond_broadcast(&rt->run_cond);
@@ -250,7 +228,8 @@ static int threads_start(struct jd_runtime *rt, unsigned first)
         err = pthread_create(&t->thread, NULL, thread_main, t);
         if (err) {
             t->rt = NULL;
-            report_missing(rt, name, -err);
+            if (first > 0 || rt->thread_count > 0)
+                report_missing(rt, name, -err);
         } else {
             (void)pthread_setname_np(t->thread, name); /* for people only */
             rt->thread_count++;
@@ -290,7 +269,7 @@ static int run_begin(struct jd_runtime *rt, bool all_on_threads, jd_future *unti
 
 static void run_end(struct jd_runtime *rt)
 {
-    runtime_stop_workers(rt); /* if worker 0 could not even start */
+    runtime_stop_workers(rt);
     pthread_mutex_lock(&rt->run_lock);
     while (rt->inside > 0)
         pthread_cond_wait(&rt->run_cond, &rt->run_lock);
@@ -325,7 +304,10 @@ int runtime_run(struct jd_runtime *rt, jd_future *until, struct done_callback *s
         done_callback_add(stopper, until, stop_run, rt);
     err = run_begin(rt, false, until);
     if (!err) {
-        err = rt->sim ? sim_serve(rt->sim, rt) : worker_serve(&rt->workers[0]);
+        if (rt->sim)
+            sim_serve(rt->sim, rt);
+        else
+            worker_serve(&rt->workers[0]);
         run_end(rt);
     }
     if (until)

@@ -197,12 +197,16 @@ int overflow_thread_enter(struct overflow_thread *t)
     if (err)
         return err;
     stack_t ours = { .ss_sp = t->stack, .ss_size = t->bytes };
-    return sigaltstack(&ours, &t->former) == 0 ? 0 : -errno;
+    t->entered = sigaltstack(&ours, &t->former) == 0;
+    return t->entered ? 0 : -errno;
 }
 
 void overflow_thread_leave(struct overflow_thread *t)
 {
     stack_t now;
+    if (!t->entered)
+        return;
+    t->entered = false;
     /* Someone who replaced ours since then keeps his; he may put ours back later, so it stays. */
     if (sigaltstack(/* ss= */ NULL, &now) == 0 && now.ss_sp == t->stack)
         (void)sigaltstack(&t->former, /* old_ss= */ NULL); /* it was valid when we read it */

@@ -15,6 +15,7 @@
  * Limit: a frame larger than the guard can jump over it; -fstack-clash-protection prevents that.
  */
 #include <signal.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/attr.h"
@@ -38,11 +39,13 @@ struct overflow_thread {
     void *stack;
     size_t bytes;
     stack_t former;
+    bool entered;
 };
 
 int overflow_thread_init(struct overflow_thread *t); /* 0 or -ENOMEM */
 void overflow_thread_fini(struct overflow_thread *t);
-int overflow_thread_enter(struct overflow_thread *t); /* 0 or -errno */
+/* 0 or -errno: then an overflow on this thread is a bare SIGSEGV. Leave in either case. */
+int overflow_thread_enter(struct overflow_thread *t);
 void overflow_thread_leave(struct overflow_thread *t);
 
 /* A canary below f's stack was overwritten: report and abort, other stacks are corrupt. */

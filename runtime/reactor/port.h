@@ -40,7 +40,7 @@ struct port_ops {
     int (*probe)(char why[PORT_WHY_BYTES]);
     int (*new)(struct reactor *r, unsigned index, unsigned sq_entries, struct port **ret);
     void (*free)(struct port *p);
-    int (*thread_enter)(struct port *p);
+    void (*thread_enter)(struct port *p);
     void (*thread_leave)(struct port *p);
     /* Owner. The op is admitted to its fd slot; a full queue is the port's problem (FIFO). */
     void (*submit)(struct port *p, struct op *op);

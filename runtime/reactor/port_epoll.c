@@ -70,10 +70,9 @@ static int epoll_new(struct reactor *r, unsigned index, unsigned sq_entries, str
     return 0;
 }
 
-static int epoll_thread_enter(struct port *base)
+static void epoll_thread_enter(struct port *base)
 {
     (void)base;
-    return 0;
 }
 
 static void epoll_thread_leave(struct port *base)

@@ -65,23 +65,18 @@ static int uring_new(struct reactor *r, unsigned index, unsigned sq_entries, str
     return 0;
 }
 
-static int uring_thread_enter(struct port *base)
+static void uring_thread_enter(struct port *base)
 {
     struct uring_port *p = uring_port_of(base);
     unsigned limits[2] = { IOWQ_BOUNDED, IOWQ_UNBOUNDED };
-    int error;
 
     p->registered = ring_register_self(&p->ring);
-    if (p->registered == -ENOMEM)
-        return -ENOMEM;
-    if (p->registered < 0)
-        p->registered = -1; /* an older kernel, or all 16 places are taken: use the plain one */
+    if (p->registered < 0) /* an older kernel, all 16 places are taken, or out of memory */
+        p->registered = -1;
     /* Refused by kernels before 5.15 only; then there is no bound. */
     (void)io_uring_register_iowq_max_workers(&p->ring.lib, limits);
     uring_queue_wake_poll(p);
-    error = ring_enter(&p->ring, p->registered, ring_unsubmitted(&p->ring), 0, 0, 0);
-    /* What was not taken now is taken by the next poll or park. */
-    return error == -EAGAIN || error == -EBUSY || error == -EINTR || error >= 0 ? 0 : error;
+    uring_queue_submit(p); /* what is not taken now is taken by the next poll or park */
 }
 
 /* --- Reaping ------------------------------------------------------------------------------------ */
@@ -173,7 +168,7 @@ static int uring_poll(struct port *base)
         int ret = ring_enter(&p->ring, p->registered, ring_unsubmitted(&p->ring), 0,
                              IORING_ENTER_GETEVENTS, 0);
 
-        JD_ASSERT(ret >= 0 || ret == -EINTR || ret == -EAGAIN || ret == -EBUSY);
+        JD_ASSERT(ret >= 0 || ring_will_recover(ret));
     } else {
         uring_queue_submit(p);
     }
@@ -191,7 +186,7 @@ static int uring_help(struct port *base)
     if (ring_flags(&p->ring) & IORING_SQ_CQ_OVERFLOW) {
         int ret = ring_enter(&p->ring, -1, 0, 0, IORING_ENTER_GETEVENTS, 0);
 
-        JD_ASSERT(ret >= 0 || ret == -EINTR || ret == -EAGAIN || ret == -EBUSY);
+        JD_ASSERT(ret >= 0 || ring_will_recover(ret));
     }
     if (uring_queue_cancel_is_due(p))
         uring_queue_cancel(p);
@@ -239,7 +234,7 @@ static bool sleep_once(struct uring_port *p, int64_t deadline)
     ret = fault_hit(FAULT_EINTR)
               ? -EINTR
               : ring_enter(&p->ring, p->registered, ring_unsubmitted(&p->ring), 1, 0, limit);
-    JD_ASSERT(ret >= 0 || ret == -EINTR || ret == -ETIME || ret == -EAGAIN || ret == -EBUSY);
+    JD_ASSERT(ret >= 0 || ret == -ETIME || ring_will_recover(ret));
     return ret >= 0 || ret == -EINTR;
 }
 

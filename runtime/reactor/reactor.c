@@ -166,21 +166,14 @@ const char *reactor_why(const struct reactor *r)
     return r->why;
 }
 
-int reactor_thread_enter(struct reactor *r, unsigned index)
+void reactor_thread_enter(struct reactor *r, unsigned index)
 {
-    int error;
-
     JD_ASSERT(index < r->workers);
     JD_ASSERT(!self.reactor);
     nudge_enter(&r->nudge, index);
     self.reactor = r;
     self.index = index;
-    error = r->ops->thread_enter(r->ports[index]);
-    if (error < 0) {
-        self.reactor = NULL;
-        nudge_leave(&r->nudge, index);
-    }
-    return error;
+    r->ops->thread_enter(r->ports[index]);
 }
 
 void reactor_thread_leave(struct reactor *r, unsigned index)

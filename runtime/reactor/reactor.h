@@ -49,8 +49,9 @@ void reactor_free(struct reactor *r);
 const char *reactor_name(const struct reactor *r); /* "uring" or "epoll" */
 const char *reactor_why(const struct reactor *r);  /* one sentence, lives as long as r */
 
-/* The calling thread now serves worker `index` (once per thread and reactor). 0 or -errno. */
-int reactor_thread_enter(struct reactor *r, unsigned index);
+/* The calling thread now serves worker `index` (once per thread and reactor). Cannot fail: else a
+ * run could begin that nobody serves. */
+void reactor_thread_enter(struct reactor *r, unsigned index);
 void reactor_thread_leave(struct reactor *r, unsigned index);
 /* The calling thread plays this worker for now, next to others (simulation). NULL: none. */
 void reactor_thread_play(const struct reactor *r, unsigned index);

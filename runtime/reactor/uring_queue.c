@@ -166,9 +166,9 @@ void uring_queue_submit(struct uring_port *p)
 
         note_foreign(p, self);
         ret = ring_enter(&p->ring, uring_port_fd_index(p), n, 0, 0, 0);
-        if (ret == -EAGAIN || ret == -EBUSY)
-            return; /* short of memory, or the CQ must be reaped first: never spin here */
-        JD_ASSERT(ret >= 0 || ret == -EINTR);
+        JD_ASSERT(ret >= 0 || ring_will_recover(ret));
+        if (ret < 0 && ret != -EINTR)
+            return; /* never spin here */
     }
 }
 

@@ -59,6 +59,14 @@ void ring_unregister_self(struct ring *ring, int index);
 /* Any thread. Negative errno; -ENOENT: not found. */
 int ring_sync_cancel(struct ring *ring, uint64_t user_data, unsigned flags);
 
+/* Failed for now only: interrupted, short of memory (-ENOMEM: for a thread's first enter), or the CQ
+ * must be reaped first. */
+static inline bool ring_will_recover(int enter_result)
+{
+    return enter_result == -EINTR || enter_result == -EAGAIN || enter_result == -EBUSY ||
+           enter_result == -ENOMEM;
+}
+
 static inline unsigned ring_unsubmitted(const struct ring *ring)
 {
     /* Relaxed: a stale answer is repaired by the next look; the tail's order matters to the

@@ -130,7 +130,7 @@ static void jump(struct sim *sim, int64_t next)
     sim_trace(sim, EVENT_JUMP, 0, 0);
 }
 
-int sim_serve(struct sim *sim, struct jd_runtime *rt)
+void sim_serve(struct sim *sim, struct jd_runtime *rt)
 {
     sim->rt = rt;
     for (unsigned i = 0; i < sim->worker_count; i++)
@@ -150,5 +150,4 @@ int sim_serve(struct sim *sim, struct jd_runtime *rt)
         else
             jump(sim, next);
     }
-    return 0;
 }

@@ -274,10 +274,9 @@ static void sim_free(struct port *base)
     mem_free_aligned(p, JD_CACHE_LINE, sizeof(*p));
 }
 
-static int sim_thread_enter(struct port *base)
+static void sim_thread_enter(struct port *base)
 {
     (void)base;
-    return 0;
 }
 
 static void sim_thread_leave(struct port *base)

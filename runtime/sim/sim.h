@@ -139,7 +139,7 @@ void sim_set_choices(const unsigned char *bytes, size_t count);
 void sim_set_checkpoint(sim_checkpoint_fn fn, void *arg); /* of this thread's next runs */
 
 /* controller.c */
-int sim_serve(struct sim *sim, struct jd_runtime *rt);
+void sim_serve(struct sim *sim, struct jd_runtime *rt);
 void sim_yield(struct sim *sim); /* the running worker gives way to the controller */
 void sim_stop(struct sim *sim, int error);
 
