@@ -163,7 +163,8 @@ static jd_result endless_batch(void *p)
     return jd_ok(NULL);
 }
 
-ON_WORKERS(a_large_batch_does_not_starve_a_small_one, 2, 30)
+/* One worker: of two, the machine may take away the small batch's, and the large one goes on. */
+ON_WORKERS(a_large_batch_does_not_starve_a_small_one, 1, 30)
 {
     struct shared_world w = { .sem = JD_SEM_INIT(2) };
     struct counted_source large = { &w, 0, 0 }, small = { &w, 300, 0 };
@@ -178,7 +179,7 @@ ON_WORKERS(a_large_batch_does_not_starve_a_small_one, 2, 30)
     (void)jd_join(ta);
     cr_assert_eq(small.sunk, 300);
     printf("# %d calls of the small batch, %d of the large one\n", small.sunk, large.sunk);
-    cr_assert_lt(large.sunk, 300 * 30);
+    cr_assert_lt(large.sunk, 300 * 10);
     cr_assert_eq(jd_sem_value(&w.sem), 2);
     return jd_ok(NULL);
 }
