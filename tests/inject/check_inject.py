@@ -41,7 +41,7 @@ class Case:
 
     @property
     def name(self):
-        return f"{self.port or 'auto'}: {', '.join(self.inject)}"
+        return f"{self.port or 'auto'}: {', '.join(self.inject) or 'as it is'}"
 
 
 def cases_of_uring():
@@ -249,47 +249,55 @@ def judge(case, result, totals):
     return ""
 
 
-def ptrace_works():
+def why_not(sanitized):
+    """Why nothing can be injected, or an empty string."""
+    if sanitized and QUICK:
+        return "the quick run leaves it to the build without sanitizers"
     try:
-        return subprocess.run(["strace", "-f", "--seccomp-bpf", "-qqq", "-o", "/dev/null", "-e",
-                               "inject=getppid:error=EPERM", "true"], capture_output=True,
-                              timeout=SECONDS).returncode == 0
+        if subprocess.run(["strace", "-f", "--seccomp-bpf", "-qqq", "-o", "/dev/null", "-e",
+                           "inject=getppid:error=EPERM", "true"], capture_output=True,
+                          timeout=SECONDS).returncode == 0:
+            return ""
     except FileNotFoundError:
-        return False
+        return "there is no strace here"
+    return "ptrace is refused here"
 
 
-def skip(why):
-    print(f"1..1\nok 1 inject # SKIP {why}")
-    return 0
+def all_cases(program, sanitized):
+    cases = [*cases_of_uring(), *cases_of_epoll(), *cases_of_both(), *cases_of_signals()]
+    if sanitized:
+        return [case for case in cases if case.inject[0].split(":")[0] not in CHECKED]
+    return [*cases, *cases_of_scans(program)]
 
 
 def main():
     program = sys.argv[1]
     only = sys.argv[sys.argv.index("--only") + 1] if "--only" in sys.argv else ""
     sanitized = "--sanitized" in sys.argv
-    if not ptrace_works():
-        return skip("ptrace is refused here, or there is no strace")
-    if sanitized and QUICK:
-        return skip("the quick run leaves it to the build without sanitizers")
-    totals = last_line(run(program, "epoll").output)
+    first = run(program, "epoll")
+    totals = last_line(first.output)
     uring = "reactor io_uring" in run(program, "").output
-    cases = [case for case in (*cases_of_uring(), *cases_of_epoll(), *cases_of_both(),
-                               *cases_of_signals(),
-                               *(() if sanitized else cases_of_scans(program)))
-             if only in case.name and not (sanitized and case.inject[0].split(":")[0] in CHECKED)]
-    print(f"1..{len(cases)}")
+    refused = why_not(sanitized)
+    cases = [Case(port, (), must_hit=False) for port in PORTS]
+    if not refused:
+        cases += all_cases(program, sanitized)
+    cases = [case for case in cases if only in case.name]
+    print(f"1..{len(cases) + bool(refused)}")
     red = 0
     for number, case in enumerate(cases, 1):
         if not uring and case.port != "epoll":
             print(f"ok {number} {case.name} # SKIP no io_uring here")
             continue
         result = run(program, case.port, case.inject)
-        wrong = judge(case, result, totals) if totals.startswith("total") else "no totals to compare"
+        wrong = judge(case, result, totals) if totals.startswith("total") else \
+            f"no totals to compare: {first}"
         print("not ok" if wrong else "ok", number, case.name, flush=True)
         if wrong or "--verbose" in sys.argv:
             print(f"# {wrong or last_line(result.output)}")
             print(*(f"#   {text}" for text in result.errors.splitlines()[-12:]), sep="\n")
         red += bool(wrong)
+    if refused:
+        print(f"ok {len(cases) + 1} inject # SKIP {refused}")
     return 1 if red else 0
 
 
