@@ -45,7 +45,7 @@ typedef int (*jd_sink_fn)(void *item, jd_result r, void *ctx);
 /* What jd_batch_options.classify returns about a failed attempt. */
 #define JD_RETRY 0 /**< Try again, as far as attempts, deadlines and the retry budget allow. */
 #define JD_FAIL 1  /**< The item has failed. */
-#define JD_STOP 2  /**< Fatal: stop the batch. */
+#define JD_STOP 2  /**< Fatal: stop the batch; the sink gets this failure. */
 
 /** Counters of a batch, a snapshot. pulled = ok + failed + cancelled + abandoned at the end. */
 typedef struct jd_batch_stats {
@@ -74,7 +74,12 @@ typedef struct jd_batch_stats {
         sizeof(jd_batch_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 \
     }
 
-/** How a batch runs. Only limit has no default. All times are nanoseconds, 0 = none. */
+/**
+ * How a batch runs. Only limit has no default. All times are nanoseconds, 0 = none.
+ *
+ * A value that an attempt returns comes out exactly once: of sink or abandon with its item, or of
+ * discard.
+ */
 typedef struct jd_batch_options {
     size_t size;    /**< Set by JD_BATCH_OPTIONS_INIT. */
     unsigned limit; /**< Calls in flight, exactly; >= 1. */
@@ -85,25 +90,32 @@ typedef struct jd_batch_options {
     jd_rate *rate;                 /**< Token bucket per attempt, shareable; may be NULL. */
     unsigned flags;                /**< JD_BATCH_ORDERED | JD_BATCH_FIRST_OK | JD_BATCH_ADAPTIVE. */
     unsigned reorder_max;          /**< ORDERED: results held behind a slow head; 0 = 4 * limit. */
-    unsigned sleeping_max;         /**< Retries asleep; 0 = 4 * limit. */
+    unsigned sleeping_max;         /**< Retries asleep; 0 = 4 * limit. Pulling stops at so many; one
+                                        more that is to sleep keeps its slot. */
     unsigned errors_max;           /**< 0 = stop at the first failed item, N = at failure N + 1,
                                         JD_ALL = collect all and return 0. */
-    int64_t attempt_timeout;       /**< Counts from the entry of call: waiting is not charged. */
-    int64_t item_timeout;          /**< Counts from the pull; covers retries and back-off. */
+    int64_t attempt_timeout;       /**< Counts from the entry of call: waiting is not charged. The
+                                        call is cancelled, the attempt ends with -ETIMEDOUT; a
+                                        value that comes all the same stands. */
+    int64_t item_timeout;          /**< Counts from the pull; covers retries and back-off. The item
+                                        ends with -ETIMEDOUT. */
     int64_t total_timeout;         /**< Counts from the start of the batch. */
     unsigned attempts;             /**< Per item; 0 = 1. */
     int64_t backoff;               /**< Before the first retry, doubling, with full jitter. The slot
                                         and the permits are released meanwhile. */
     int64_t backoff_max;           /**< The most it doubles to. */
-    unsigned retry_budget_percent; /**< Retries per 100 calls; beyond it failures are final.
-                                        0 = the default, 10. */
+    unsigned retry_budget_percent; /**< Retries per 100 items pulled, and ten more; beyond it
+                                        failures are final. 0 = the default, 10. */
     int (*classify)(void *item, jd_result r, int64_t *ret_after,
                     void *ctx); /**< Asked about failures, on any worker, must not suspend. Returns
                                      JD_RETRY, JD_FAIL or JD_STOP; *ret_after: wait so long, -1 =
-                                     the back-off. NULL: timeouts, resets, refused are retried. */
+                                     the back-off. NULL: timeouts, resets, refused are retried
+                                     (-ETIMEDOUT, -ECONNRESET, -ECONNREFUSED, -ECONNABORTED,
+                                     -EPIPE). */
     int64_t hedge_after;        /**< Second attempt after so long; the loser is cancelled. */
     void (*discard)(void *item, jd_result attempt,
-                    void *ctx); /**< Attempts that did not become the outcome; may be NULL. */
+                    void *ctx); /**< Attempts that did not become the outcome, so that their values
+                                     can be freed; in the caller's task; may be NULL. */
     void (*abandon)(void *item, jd_result r,
                     void *ctx); /**< Pulled items that do not reach the sink; may be NULL. */
     void (*progress)(const jd_batch_stats *s,
@@ -135,8 +147,8 @@ typedef struct jd_batch_options {
  * @retval -ECANCELED  The caller was cancelled. All calls are joined, nothing is delivered later.
  * @retval -EINVAL     A NULL that must not be, limit 0, unknown flags, size 0.
  * @retval -E2BIG      Options of a later version set what this one does not know.
- * @retval -ENOSYS     An option is set that this version does not carry out yet: all but limit,
- *                     sem, errors_max, total_timeout, abandon, progress, progress_every, ctx.
+ * @retval -ENOSYS     An option is set that this version does not carry out yet: item_sem,
+ *                     waiting_max, rate, flags, reorder_max, hedge_after.
  * @retval -ENOMEM     Out of memory.
  * @retval -EPERM      The caller is not a task.
  * @return             Else the fatal error of source, sink or item.

@@ -23,10 +23,14 @@ static struct batch *batch_new(struct jd_task *task, const jd_batch_options *o)
         return NULL;
     memset(b, 0, sizeof(*b));
     b->o = *o;
+    b->source_ctx = o->ctx;
+    b->sink_ctx = o->ctx;
+    b->is_plain = batch_options_are_plain(o);
     b->task = task;
     b->start = clock_now();
     b->sem = o->sem ? sem_of(o->sem) : NULL;
-    b->ready_end = &b->ready;
+    batch_list_init(&b->ready);
+    list_init(&b->startable);
     b->progress_at = clock_after(b->start, o->progress_every);
     waiter_init(&b->permit, &task->target, 0);
     b->permit.want = 1;
@@ -36,64 +40,81 @@ static struct batch *batch_new(struct jd_task *task, const jd_batch_options *o)
     return b;
 }
 
-/* An item that does not reach the sink. */
-static void abandon(struct batch *b, void *item, jd_result r)
+/* The attempt's end, in the statistics. */
+static void count_attempt(struct batch *b, const struct batch_slot *slot)
 {
-    if (r.error == -ECANCELED)
-        b->cancelled++;
-    else
-        b->abandoned++;
+    if (slot->has_flown)
+        histogram_add(&b->latencies, slot->latency);
+    if (JD_UNLIKELY(slot->is_timed_out))
+        batch_count(&b->counts.timed_out);
+}
+
+void batch_abandon(struct batch *b, struct batch_slot *slot)
+{
+    void *item = slot->item;
+    jd_result r = slot->result;
+
+    if (r.error == -ECANCELED) {
+        batch_count(&b->counts.cancelled);
+        b->cut += slot->has_flown;
+    } else {
+        batch_count(&b->counts.abandoned);
+    }
+    batch_slot_put(b, slot);
     if (b->o.abandon)
         b->o.abandon(item, r, b->o.ctx);
 }
 
-static struct batch_slot *ready_pop(struct batch *b)
+/* < 0: fatal. */
+static int count_and_sink(struct batch *b, void *item, jd_result r, unsigned verdict)
 {
-    struct batch_slot *slot = b->ready;
-
-    if (!slot)
-        return NULL;
-    b->ready = slot->next;
-    if (!b->ready)
-        b->ready_end = &b->ready;
-    return slot;
-}
-
-static int count_and_sink(struct batch *b, void *item, jd_result r)
-{
+    uint64_t failed;
     int err;
 
     if (r.error)
-        b->failed++;
+        batch_count(&b->counts.failed);
     else
-        b->ok++;
-    err = b->sink ? b->sink(item, r, b->o.ctx) : 0;
+        batch_count(&b->counts.ok);
+    err = b->sink ? b->sink(item, r, b->sink_ctx) : 0;
     batch_progress(b, /* is_final= */ false);
     if (err < 0)
         return err;
-    if (r.error && b->o.errors_max != JD_ALL && b->failed > b->o.errors_max)
+    if (JD_LIKELY(!r.error))
+        return 0;
+    failed = atom_load(&b->counts.failed, relaxed); /* Relaxed: our own count. */
+    if (verdict == JD_STOP || (b->o.errors_max != JD_ALL && failed > b->o.errors_max))
         return r.error;
     return 0;
 }
 
-/* Hands the oldest outcome to the sink. < 0: fatal. */
-static int deliver_one(struct batch *b)
+/* The outcome of an item; frees its slot. < 0: fatal. */
+static int end_item(struct batch *b, struct batch_slot *slot)
 {
-    struct batch_slot *slot = ready_pop(b);
-    jd_result r;
-    void *item;
+    void *item = slot->item;
+    jd_result r = slot->result;
+    unsigned verdict = slot->verdict;
+
+    if (r.error == -ECANCELED && scope_check(b->task->scope)) {
+        batch_abandon(b, slot); /* our own cancel ended it: that is no failure of the item */
+        return -ECANCELED;
+    }
+    batch_slot_put(b, slot);
+    return count_and_sink(b, item, r, verdict);
+}
+
+/* Goes on with the oldest done slot. < 0: fatal. */
+static int settle_one(struct batch *b)
+{
+    struct batch_slot *slot = batch_list_pop(&b->ready);
 
     if (!slot)
         return 0;
-    r = slot->result;
-    item = slot->item;
-    histogram_add(&b->latencies, slot->latency);
-    batch_slot_put(b, slot);
-    if (r.error == -ECANCELED && scope_check(b->task->scope)) {
-        abandon(b, item, r); /* our own cancel ended it: that is no failure of the item */
-        return -ECANCELED;
-    }
-    return count_and_sink(b, item, r);
+    count_attempt(b, slot);
+    if (slot->result.error && !b->is_plain && batch_retry(b, slot))
+        return 0;
+    if (slot->has_place)
+        batch_place_put(b, slot);
+    return end_item(b, slot);
 }
 
 /* Others may want it: it is kept for a pull that comes next, not for one that never comes. */
@@ -104,32 +125,65 @@ static void permit_drop(struct batch *b)
     b->has_permit = false;
 }
 
-/* Slot and permit are there. < 0: fatal. */
-static int start_one(struct batch *b)
+/* Place and permit are there. < 0: fatal. */
+static int fly(struct batch *b, struct batch_slot *slot)
 {
-    struct batch_slot *slot = batch_slot_take(b);
-    void *item = NULL;
     int err;
 
-    if (!slot)
-        return -ENOMEM;
-    err = b->source(b->o.ctx, &item);
-    if (err <= 0) {
-        batch_slot_put(b, slot);
-        b->drained = true;
-        permit_drop(b);
-        return err;
-    }
-    b->pulled++;
-    slot->item = item;
-    err = jd_group_spawn(b->group, batch_call, slot);
+    slot->has_flown = true;
+    slot->is_timed_out = false;
+    slot->state = BATCH_FLYING;
+    batch_place_take(b, slot);
+    err = jd_group_spawn(b->group, batch_attempt, slot);
     if (JD_UNLIKELY(err)) {
-        batch_slot_put(b, slot);
-        abandon(b, item, jd_err(err));
+        batch_place_put(b, slot);
+        slot->has_flown = false;
+        slot->result = jd_err(err);
+        batch_abandon(b, slot);
         return err;
     }
     b->has_permit = false; /* it went with the call */
     return 0;
+}
+
+static int start_new(struct batch *b)
+{
+    struct batch_slot *slot = batch_slot_take(b);
+    int err;
+
+    if (!slot)
+        return -ENOMEM;
+    slot->item = NULL;
+    err = b->source(b->source_ctx, &slot->item);
+    if (err <= 0) {
+        batch_slot_put(b, slot);
+        b->drained = true;
+        return err;
+    }
+    batch_count(&b->counts.pulled);
+    slot->attempt = 0;
+    slot->verdict = JD_FAIL;
+    slot->deadline =
+        b->o.item_timeout ? clock_after(clock_now(), b->o.item_timeout) : CLOCK_FOREVER;
+    return fly(b, slot);
+}
+
+/* Place and permit are there, and something to start. */
+static int start_one(struct batch *b)
+{
+    if (JD_LIKELY(list_is_empty(&b->startable)))
+        return start_new(b);
+    batch_count(&b->counts.retried);
+    return fly(b, batch_startable_pop(b));
+}
+
+static bool wants_start(const struct batch *b)
+{
+    if (b->places >= b->o.limit)
+        return false;
+    if (!list_is_empty(&b->startable))
+        return true;
+    return !b->drained && b->sleeping < b->o.sleeping_max;
 }
 
 static bool has_permit(struct batch *b)
@@ -145,6 +199,16 @@ static int64_t next_report(const struct batch *b)
     return b->o.progress && b->o.progress_every > 0 ? b->progress_at : CLOCK_FOREVER;
 }
 
+/* Nothing can be done now. */
+static int rest(struct batch *b, bool wants_permit)
+{
+    int64_t report = next_report(b), timer = batch_heap_next(&b->timers);
+
+    if (!wants_permit)
+        permit_drop(b); /* what is to start comes later */
+    return batch_sleep(b, wants_permit, /* cancellable= */ true, timer < report ? timer : report);
+}
+
 /* 0: the source is drained and all outcomes are delivered. < 0: fatal. */
 static int consume(struct batch *b)
 {
@@ -152,23 +216,26 @@ static int consume(struct batch *b)
     int err;
 
     for (;;) { /* unbounded: as many items as the source has */
-        bool may_start = !b->drained && b->taken < b->o.limit;
+        bool wants;
 
         err = call_begin(WAIT_CANCELLABLE, &task);
         if (err)
             return err;
         batch_collect(b);
-        if (may_start && has_permit(b))
+        if (JD_UNLIKELY(b->timers.count > 0))
+            batch_timers_run(b);
+        wants = wants_start(b);
+        if (wants && has_permit(b))
             err = start_one(b);
-        else if (b->drained && b->taken == 0)
+        else if (b->drained && b->live == 0)
             return 0;
-        else if (!b->ready)
-            err = batch_sleep(b, may_start && b->sem, /* cancellable= */ true, next_report(b));
+        else if (!b->ready.first)
+            err = rest(b, wants && b->sem);
         if (!err)
-            err = deliver_one(b);
+            err = settle_one(b);
         if (err)
             return err;
-        if (!b->ready && next_report(b) != CLOCK_FOREVER)
+        if (!b->ready.first && next_report(b) != CLOCK_FOREVER)
             batch_progress(b, /* is_final= */ false);
     }
 }
@@ -179,20 +246,27 @@ static void abandon_all(struct batch *b)
     struct batch_slot *slot;
 
     jd_group_cancel(b->group);
-    while (b->taken > 0) { /* bounded by the calls in flight */
+    batch_abandon_parked(b);
+    while (b->live > 0) { /* bounded by the calls in flight */
         batch_collect(b);
-        if (!b->ready)
+        if (!b->ready.first)
             (void)batch_sleep(b, /* wants_permit= */ false, /* cancellable= */ false,
                               CLOCK_FOREVER);
-        while ((slot = ready_pop(b))) {
-            void *item = slot->item;
-            jd_result r = slot->result;
-
-            histogram_add(&b->latencies, slot->latency);
-            batch_slot_put(b, slot);
-            abandon(b, item, r);
+        while ((slot = batch_list_pop(&b->ready))) {
+            count_attempt(b, slot);
+            if (slot->has_place)
+                batch_place_put(b, slot);
+            batch_abandon(b, slot);
         }
     }
+}
+
+/* The batch's own clock has ended them. */
+static void count_cut(struct batch *b)
+{
+    uint64_t timed_out = atom_load(&b->counts.timed_out, relaxed); /* Relaxed: our own count. */
+
+    atom_store(&b->counts.timed_out, timed_out + b->cut, relaxed); /* Relaxed: as above */
 }
 
 static int finish(struct batch *b, int err)
@@ -207,7 +281,7 @@ static int finish(struct batch *b, int err)
         abandon_all(b);
     ended = jd_group_close(b->group);
     if (err == -ECANCELED && ended == -ETIMEDOUT) {
-        b->timed_out = b->cancelled;
+        count_cut(b);
         err = -ETIMEDOUT;
     }
     batch_progress(b, /* is_final= */ true);
@@ -244,14 +318,4 @@ int jd_batch_run(jd_source_fn source, jd_call_fn call, jd_sink_fn sink, const jd
     batch_slots_free(b);
     mem_free_aligned(b, JD_CACHE_LINE, sizeof(*b));
     return err;
-}
-
-unsigned jd_call_attempt(void)
-{
-    return 0; /* options with attempts > 1 are refused: there are no retries */
-}
-
-int jd_call_is_hedge(void)
-{
-    return 0; /* options with hedge_after are refused */
 }

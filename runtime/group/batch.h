@@ -3,47 +3,74 @@
 #define GROUP_BATCH_H
 
 /*
- * A batch: one consumer (the caller's task) and up to `limit` calls, each in a task of its own.
+ * A batch: one consumer (the caller's task) and up to `limit` calls, each in a task of its own. A
+ * slot is the record of one item from pull to end; it holds a place while it counts against the
+ * limit.
  *
- *   slot:  free --taken, permit taken, item pulled--> flying --pushed by its call--> done
- *          --its outcome delivered or abandoned, by the consumer--> free
+ *   FREE --place and permit taken, item pulled--> FLYING --pushed by its call--> DONE
+ *   DONE --outcome delivered or abandoned, by the consumer--> FREE
+ *   DONE --to be retried--> SLEEPING --due--> STARTABLE --place and permit taken--> FLYING
+ *                              `-- its item's time is up: DONE
  *
- * I1  A slot, then the shared permit, are taken before the source is asked: a pulled item can
- *     always start. Memory is O(limit); slots come in chunks and are kept until the batch ends.
- * I2  source, sink, abandon and progress run in the consumer, one at a time: while one of them
- *     suspends the others wait, and no new call starts; started calls go on.
+ * I1  A place, then the shared permit, are taken before the source is asked: a pulled item can
+ *     always start. Slots come in chunks and are kept until the batch ends. Pulling stops while
+ *     sleeping_max items sleep; one more that is to sleep keeps its place. So memory is O(limit +
+ *     sleeping_max).
+ * I2  source, sink, abandon, discard and progress run in the consumer, one at a time: while one of
+ *     them suspends the others wait, and no new call starts; started calls go on.
  * I3  The call's task owns a flying slot. It leaves `running`, gives the permit back and pushes the
  *     slot on `done`, in this order: so `running` never exceeds the limit, and a permit does not
- *     wait for the consumer.
+ *     wait for the consumer. In every other state the slot is the consumer's.
  * I4  `done` is 0, a stack of slots, or the number of the consumer's wait with the low bit set.
  *     The push that replaces the latter ends that wait: at most one wake per wait, and never one
  *     for another wait.
  * I5  While it waits for the shared permit the consumer also waits for done slots, with one wait;
  *     its place in the semaphore's queue is kept over waits that end otherwise (sem_join).
- * I6  Each pulled item ends in exactly one of sink (or no sink: counted) and abandon.
+ * I6  Each pulled item ends in exactly one of sink (or no sink: counted) and abandon, when its slot
+ *     is freed. Each result of an attempt goes to exactly one of sink, abandon and discard.
  * I7  Calls are members of a group whose close is the last thing: nothing is left behind it.
+ * I8  A place is held in FLYING and DONE. A sleeping slot holds neither place nor permit; what is
+ *     startable has precedence over new items, which keeps the number of such slots bounded.
+ * I9  Time: the attempt's clock is a scope in its task; the item's is part of that scope while the
+ *     slot flies, and an entry of the heap while it does not; the batch's is the group's scope.
  *
- * Threads: `done` and `running` are everybody's, the rest is the consumer's.
+ * Threads: `done`, `running` and the counts are everybody's, the rest is the consumer's.
  * Rejected: as many looping workers as slots (no task of its own per call: a cancel, a name or a
- * dump could not tell calls apart); a queue with a lock for done slots (the wake would be inside).
+ * dump could not tell calls apart); a queue with a lock for done slots (the wake would be inside);
+ * a call's task that sleeps until its retry (a stack for each, and nobody to give due retries
+ * precedence); a timer per sleeping slot (the consumer is awake when it fires anyway).
  */
 #include <jackdaw/batch.h>
 #include <jackdaw/group.h>
 
 #include "base/attr.h"
 #include "base/histogram.h"
+#include "group/batch_heap.h"
 #include "sync/sem.h"
 
 #define BATCH_CHUNK_SLOTS 64
 
 struct batch;
 
+enum batch_state { BATCH_FREE, BATCH_FLYING, BATCH_DONE, BATCH_SLEEPING, BATCH_STARTABLE };
+
 struct batch_slot {
     struct batch *batch;     /* constant */
-    struct batch_slot *next; /* in the free list, the done stack or the ready list */
+    struct batch_slot *next; /* in the free list, the done stack, the ready list */
     void *item;
     jd_result result;
     int64_t latency;
+    uint32_t attempt; /* of the item: 0, 1, .. */
+    uint8_t state;    /* enum batch_state */
+    uint8_t verdict;  /* about a failure: JD_RETRY, JD_FAIL, JD_STOP */
+    bool has_place;
+    bool has_flown;    /* `result` is that of an attempt, and `latency` its own */
+    bool is_timed_out; /* by the attempt's or the item's clock */
+    /* Not used by a plain batch. */
+    int64_t after;    /* classify's wish, or -1 */
+    int64_t deadline; /* of the item; CLOCK_FOREVER */
+    struct batch_timer timer;
+    struct list link; /* in the startable list */
 };
 
 struct batch_chunk {
@@ -51,30 +78,47 @@ struct batch_chunk {
     struct batch_slot slots[BATCH_CHUNK_SLOTS];
 };
 
+struct batch_list {
+    struct batch_slot *first;
+    struct batch_slot **end;
+};
+
+/* Written by the consumer, read by all. */
+struct batch_counts {
+    JD_ATOMIC(uint64_t) pulled, ok, failed, cancelled, abandoned, timed_out, retried;
+};
+
 struct batch {
     /* Constant. */
     jd_source_fn source;
     jd_call_fn call;
     jd_sink_fn sink;
-    jd_batch_options o;
-    struct sem *sem; /* o.sem */
+    void *source_ctx, *sink_ctx;
+    jd_batch_options o; /* with the defaults filled in */
+    struct sem *sem;    /* o.sem */
     struct jd_task *task;
     jd_group *group;
     int64_t start;
+    bool is_plain; /* a call is all that there is to an attempt */
 
     /* The consumer's. */
     struct batch_chunk *chunks;
     struct batch_slot *free;
     unsigned slots;           /* in all chunks */
-    unsigned taken;           /* not free */
-    struct batch_slot *ready; /* taken off `done`, oldest first */
-    struct batch_slot **ready_end;
-    bool drained;         /* the source has said so */
-    bool has_permit;      /* of the shared semaphore, for the next item */
-    bool permit_queued;   /* `permit` was queued, and is unless a granter found us busy */
-    struct waiter permit; /* guarded by the semaphore's lock */
-    int64_t progress_at;  /* not before; CLOCK_FOREVER: no progress wanted */
-    uint64_t pulled, ok, failed, cancelled, abandoned, timed_out;
+    unsigned live;            /* slots that are not free */
+    unsigned places;          /* held */
+    struct batch_list ready;  /* DONE, taken off `done`, oldest first */
+    struct list startable;    /* first come, first started */
+    unsigned sleeping;        /* without a place */
+    struct batch_heap timers; /* of slots that do not fly */
+    uint64_t granted;         /* retries, against the budget */
+    uint64_t cut;             /* attempts that the end of the batch has cut short */
+    bool drained;             /* the source has said so */
+    bool has_permit;          /* of the shared semaphore, for the next start */
+    bool permit_queued;       /* `permit` was queued, and is unless a granter found us busy */
+    struct waiter permit;     /* guarded by the semaphore's lock */
+    int64_t progress_at;      /* not before; CLOCK_FOREVER: no progress wanted */
+    struct batch_counts counts;
     struct histogram latencies;
 
     /* Everybody's (I3, I4). */
@@ -83,15 +127,70 @@ struct batch {
     JD_ATOMIC(uint32_t) running_max;
 };
 
-/* batch_option.c: a checked copy of the caller's options. */
+/* One more of something that only the consumer counts. */
+#define batch_count(count) \
+    atom_store((count), atom_load((count), relaxed) + 1, relaxed) /* Relaxed: single writer */
+
+static inline void batch_list_init(struct batch_list *l)
+{
+    l->first = NULL;
+    l->end = &l->first;
+}
+
+static inline void batch_list_add(struct batch_list *l, struct batch_slot *slot)
+{
+    slot->next = NULL;
+    *l->end = slot;
+    l->end = &slot->next;
+}
+
+static inline struct batch_slot *batch_list_pop(struct batch_list *l)
+{
+    struct batch_slot *slot = l->first;
+
+    if (!slot)
+        return NULL;
+    l->first = slot->next;
+    if (!l->first)
+        l->end = &l->first;
+    return slot;
+}
+
+/* The old state is named at every edge. */
+static inline void batch_slot_move(struct batch_slot *slot, enum batch_state from,
+                                   enum batch_state to)
+{
+    JD_ASSERT(slot->state == from);
+    slot->state = (uint8_t)to;
+}
+
+/* batch_option.c: a checked copy of the caller's options, with the defaults filled in. */
 int batch_options_take(jd_batch_options *ret, const jd_batch_options *o);
+bool batch_options_are_plain(const jd_batch_options *o);
+
+static inline void batch_place_take(struct batch *b, struct batch_slot *slot)
+{
+    JD_ASSERT(!slot->has_place);
+    slot->has_place = true;
+    b->places++;
+}
+
+static inline void batch_place_put(struct batch *b, struct batch_slot *slot)
+{
+    JD_ASSERT(slot->has_place);
+    slot->has_place = false;
+    b->places--;
+}
+
+/* batch.c: an item that does not reach the sink; frees the slot. */
+void batch_abandon(struct batch *b, struct batch_slot *slot);
 
 /* batch_slot.c */
 struct batch_slot *batch_slot_take(struct batch *b); /* NULL: out of memory */
 void batch_slot_put(struct batch *b, struct batch_slot *slot);
 void batch_slots_free(struct batch *b);
-/* The call's task. */
-jd_result batch_call(void *slot);
+/* Makes a flying slot done: the last access of whoever flew it. */
+void batch_push(struct batch *b, struct batch_slot *slot);
 /* Moves done slots to the ready list. */
 void batch_collect(struct batch *b);
 /*
@@ -99,6 +198,19 @@ void batch_collect(struct batch *b);
  * -ECANCELED: the wait was cancelled (only if cancellable).
  */
 int batch_sleep(struct batch *b, bool wants_permit, bool cancellable, int64_t deadline);
+
+/* batch_attempt.c: the task of one attempt. */
+jd_result batch_attempt(void *slot);
+
+/* batch_retry.c */
+/* Puts a failed slot to sleep; false: that failure is final. */
+bool batch_retry(struct batch *b, struct batch_slot *slot);
+/* Moves slots whose time has come to where they go on. */
+void batch_timers_run(struct batch *b);
+/* The next of those that only wait for a place; there is one. */
+struct batch_slot *batch_startable_pop(struct batch *b);
+/* At the end: those that sleep or could start are abandoned. */
+void batch_abandon_parked(struct batch *b);
 
 /* batch_stats.c */
 void batch_stats_fill(const struct batch *b, jd_batch_stats *ret);

@@ -6,6 +6,7 @@
  * Threads: any.
  */
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 
 #include "group/batch.h"
@@ -27,15 +28,32 @@ static int copy_by_size(jd_batch_options *ret, const jd_batch_options *o)
     return 0;
 }
 
-/* Retries, hedges, rates and everything that parks items between pull and call. */
+/* Hedges, rates and everything else that parks items between pull and call. */
 static bool wants_more_than_there_is(const jd_batch_options *o)
 {
-    bool items_park = o->item_sem || o->waiting_max || o->reorder_max || o->sleeping_max || o->rate;
-    bool retries = o->attempts > 1 || o->backoff || o->backoff_max || o->retry_budget_percent ||
-                   o->classify || o->hedge_after || o->discard;
-    bool clocks = o->attempt_timeout || o->item_timeout;
+    bool items_park = o->item_sem || o->waiting_max || o->reorder_max || o->rate;
 
-    return o->flags || items_park || retries || clocks;
+    return o->flags || items_park || o->hedge_after;
+}
+
+bool batch_options_are_plain(const jd_batch_options *o)
+{
+    return o->attempts == 1 && !o->classify && !o->attempt_timeout && !o->item_timeout;
+}
+
+static unsigned four_times(unsigned limit)
+{
+    return limit > UINT_MAX / 4 ? UINT_MAX : 4 * limit;
+}
+
+static void fill_defaults(jd_batch_options *o)
+{
+    if (o->sleeping_max == 0)
+        o->sleeping_max = four_times(o->limit);
+    if (o->attempts == 0)
+        o->attempts = 1;
+    if (o->retry_budget_percent == 0)
+        o->retry_budget_percent = 10;
 }
 
 int batch_options_take(jd_batch_options *ret, const jd_batch_options *o)
@@ -49,5 +67,8 @@ int batch_options_take(jd_batch_options *ret, const jd_batch_options *o)
         return err;
     if (ret->limit == 0 || (ret->flags & ~KNOWN_FLAGS))
         return -EINVAL;
-    return wants_more_than_there_is(ret) ? -ENOSYS : 0;
+    if (wants_more_than_there_is(ret))
+        return -ENOSYS;
+    fill_defaults(ret);
+    return 0;
 }

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Slots of a batch: their memory, the call that flies in one, and how the consumer hears of its
- * end. See batch.h for the invariants.
+ * Slots of a batch: their memory, and how the consumer hears that one is done. See batch.h for the
+ * invariants.
  *
- * Threads: batch_call(): any worker, one per flying slot. All others: the consumer.
+ * Threads: batch_push(): any worker, once per flying slot. All others: the consumer.
  */
 #include <errno.h>
 
 #include "base/alloc.h"
-#include "base/clock.h"
 #include "group/batch.h"
 #include "sched/wait.h"
 
@@ -21,18 +20,21 @@ _Static_assert(sizeof(uintptr_t) == 8, "a wait's number and a tag bit share a wo
 static bool chunk_add(struct batch *b)
 {
     struct batch_chunk *chunk = mem_alloc(sizeof(*chunk));
-    unsigned missing = b->o.limit - b->slots;
 
     if (!chunk)
         return false;
+    if (!b->is_plain && !batch_heap_reserve(&b->timers, b->slots + BATCH_CHUNK_SLOTS)) {
+        mem_free(chunk, sizeof(*chunk));
+        return false;
+    }
     chunk->next = b->chunks;
     b->chunks = chunk;
-    for (unsigned i = 0; i < BATCH_CHUNK_SLOTS && i < missing; i++) {
-        chunk->slots[i].batch = b;
-        chunk->slots[i].next = b->free;
+    for (unsigned i = 0; i < BATCH_CHUNK_SLOTS; i++) {
+        chunk->slots[i] = (struct batch_slot){ .batch = b, .next = b->free };
+        list_init(&chunk->slots[i].link);
         b->free = &chunk->slots[i];
-        b->slots++;
     }
+    b->slots += BATCH_CHUNK_SLOTS;
     return true;
 }
 
@@ -40,42 +42,36 @@ struct batch_slot *batch_slot_take(struct batch *b)
 {
     struct batch_slot *slot;
 
-    JD_ASSERT(b->taken < b->o.limit);
     if (!b->free && !chunk_add(b))
         return NULL;
     slot = b->free;
+    JD_ASSERT(slot->state == BATCH_FREE);
     b->free = slot->next;
-    b->taken++;
+    b->live++;
     return slot;
 }
 
 void batch_slot_put(struct batch *b, struct batch_slot *slot)
 {
-    JD_ASSERT(b->taken > 0);
+    JD_ASSERT(b->live > 0);
+    JD_ASSERT(!slot->has_place);
+    slot->state = BATCH_FREE;
     slot->next = b->free;
     b->free = slot;
-    b->taken--;
+    b->live--;
 }
 
 void batch_slots_free(struct batch *b)
 {
     struct batch_chunk *next;
 
-    JD_ASSERT(b->taken == 0);
+    JD_ASSERT(b->live == 0);
+    JD_ASSERT(b->places == 0);
     for (struct batch_chunk *chunk = b->chunks; chunk; chunk = next) {
         next = chunk->next;
         mem_free(chunk, sizeof(*chunk));
     }
-}
-
-static void running_enter(struct batch *b)
-{
-    /* Relaxed: numbers; the limit is kept by the slots. */
-    uint32_t now = atom_fetch_add(&b->running, 1, relaxed) + 1;
-    uint32_t max = atom_load(&b->running_max, relaxed);
-
-    while (now > max && !atom_cas_weak(&b->running_max, &max, now, relaxed, relaxed))
-        ; /* bounded by the limit: the maximum only grows */
+    batch_heap_free(&b->timers);
 }
 
 /*
@@ -91,7 +87,7 @@ static void consumer_ready(struct jd_task *t)
 }
 
 /* The last access to the slot; the batch is there until its group has seen this task end. */
-static void slot_push(struct batch *b, struct batch_slot *slot)
+void batch_push(struct batch *b, struct batch_slot *slot)
 {
     struct wait_target *target = &b->task->target;
     uintptr_t head = atom_load(&b->done, relaxed); /* Relaxed: only a guess, the CAS decides. */
@@ -107,40 +103,25 @@ static void slot_push(struct batch *b, struct batch_slot *slot)
         consumer_ready(b->task);
 }
 
-jd_result batch_call(void *arg)
-{
-    struct batch_slot *slot = arg;
-    struct batch *b = slot->batch;
-    int64_t start = clock_now();
-
-    running_enter(b);
-    slot->result = b->call(slot->item, b->o.ctx);
-    slot->latency = clock_now() - start;
-    atom_fetch_sub(&b->running, 1, relaxed); /* Relaxed: as running_enter(). */
-    if (b->sem)
-        (void)sem_give(b->sem, 1); /* refused only if others released what they did not hold */
-    slot_push(b, slot);
-    return jd_ok(NULL);
-}
-
 void batch_collect(struct batch *b)
 {
     struct batch_slot *oldest = NULL, *newest;
 
     if (atom_load(&b->done, relaxed) == 0) /* Relaxed: only to spare the exchange. */
         return;
-    /* [BATCH-1] Acquire, pairs with slot_push(): one release sequence, so all slots are seen. */
+    /* [BATCH-1] Acquire, pairs with batch_push(): one release sequence, so all slots are seen. */
     newest = (struct batch_slot *)atom_exchange(&b->done, 0, acquire);
     for (struct batch_slot *slot = newest; slot;) {
         struct batch_slot *older = slot->next;
 
+        batch_slot_move(slot, BATCH_FLYING, BATCH_DONE);
         slot->next = oldest;
         oldest = slot;
         slot = older;
     }
-    *b->ready_end = oldest;
+    *b->ready.end = oldest;
     if (newest)
-        b->ready_end = &newest->next;
+        b->ready.end = &newest->next;
 }
 
 /* Tells the calls whom to wake. False: something is done already. */
@@ -148,7 +129,7 @@ static bool done_arm(struct batch *b, uint32_t seq)
 {
     uintptr_t none = 0;
 
-    /* [BATCH-2] Release, pairs with slot_push(): the wait with this number is open. */
+    /* [BATCH-2] Release, pairs with batch_push(): the wait with this number is open. */
     return atom_cas(&b->done, &none, (uintptr_t)seq << 1 | DONE_WAITING, release, relaxed);
 }
 

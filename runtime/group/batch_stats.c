@@ -14,13 +14,16 @@
 void batch_stats_fill(const struct batch *b, jd_batch_stats *ret)
 {
     *ret = (jd_batch_stats)JD_BATCH_STATS_INIT;
-    ret->pulled = b->pulled;
-    ret->ok = b->ok;
-    ret->failed = b->failed;
-    ret->timed_out = b->timed_out;
-    ret->cancelled = b->cancelled;
-    ret->abandoned = b->abandoned;
-    ret->in_flight = atom_load(&b->running, relaxed); /* Relaxed: numbers for people. */
+    /* Relaxed, all: numbers for people. */
+    ret->pulled = atom_load(&b->counts.pulled, relaxed);
+    ret->ok = atom_load(&b->counts.ok, relaxed);
+    ret->failed = atom_load(&b->counts.failed, relaxed);
+    ret->timed_out = atom_load(&b->counts.timed_out, relaxed);
+    ret->cancelled = atom_load(&b->counts.cancelled, relaxed);
+    ret->abandoned = atom_load(&b->counts.abandoned, relaxed);
+    ret->retried = atom_load(&b->counts.retried, relaxed);
+    ret->sleeping = b->sleeping;
+    ret->in_flight = atom_load(&b->running, relaxed);
     ret->in_flight_max = atom_load(&b->running_max, relaxed);
     ret->elapsed = clock_now() - b->start;
     ret->p50 = histogram_percentile(&b->latencies, 500);

@@ -21,11 +21,6 @@ static struct check_event ended[CALLS]; /* the group's: the last access of a cal
 static JD_ATOMIC(uint32_t) armed;
 static int delivered[CALLS];
 
-int64_t clock_now(void)
-{
-    return 0;
-}
-
 void *mem_alloc(size_t bytes)
 {
     return check_alloc(bytes);
@@ -52,16 +47,6 @@ void sched_push(struct worker *w, struct jd_task *t)
 void task_ready(struct jd_task *t)
 {
     check_fail("task_ready(%p): the consumer is not pinned", (void *)t);
-}
-
-int sem_give(struct sem *s, uint32_t k)
-{
-    check_fail("sem_give(%p, %u): no semaphore here", (void *)s, k);
-}
-
-jd_result jd_ok(void *ptr)
-{
-    return (jd_result){ .ptr = ptr };
 }
 
 int wait_open_at(struct wait *w, struct jd_task *t, unsigned kind, const struct wait_site *site)
@@ -96,12 +81,6 @@ int wait_error(const struct wait *w, unsigned cause)
     return -ECANCELED;
 }
 
-static jd_result call(void *item, void *ctx)
-{
-    (void)ctx;
-    return (jd_result){ .ptr = item };
-}
-
 static void setup(void)
 {
     atom_init(&task.target.word.bits, (uint64_t)WORD_RUNNING);
@@ -110,9 +89,8 @@ static void setup(void)
     atom_init(&armed, 0);
     batch = check_alloc(sizeof(*batch));
     batch->task = &task;
-    batch->call = call;
-    batch->o.limit = CALLS;
-    batch->ready_end = &batch->ready;
+    batch->is_plain = true;
+    batch_list_init(&batch->ready);
     atom_init(&batch->done, 0);
     atom_init(&batch->running, 0);
     atom_init(&batch->running_max, 0);
@@ -121,6 +99,8 @@ static void setup(void)
         delivered[i] = 0;
         slots[i] = batch_slot_take(batch);
         slots[i]->item = &delivered[i];
+        slots[i]->state = BATCH_FLYING;
+        batch_place_take(batch, slots[i]);
     }
 }
 
@@ -128,21 +108,20 @@ static void caller(void)
 {
     unsigned self = check_self() - 1;
 
-    (void)batch_call(slots[self]);
+    slots[self]->result = (jd_result){ .ptr = slots[self]->item }; /* batch_attempt() */
+    batch_push(batch, slots[self]);
     check_event_post(&ended[self]);
 }
 
-/* batch.c: deliver_one() */
+/* batch.c: settle_one() */
 static void deliver_all(void)
 {
     struct batch_slot *slot;
 
-    while ((slot = batch->ready)) {
-        batch->ready = slot->next;
-        if (!batch->ready)
-            batch->ready_end = &batch->ready;
+    while ((slot = batch_list_pop(&batch->ready))) {
         CHECK_THAT(slot->result.ptr == slot->item && *(int *)slot->item == 0);
         *(int *)slot->item = 1;
+        batch_place_put(batch, slot);
         batch_slot_put(batch, slot);
     }
 }
@@ -151,9 +130,9 @@ static void consumer(void)
 {
     bool cancellable = true;
 
-    while (batch->taken > 0) {
+    while (batch->live > 0) {
         batch_collect(batch);
-        if (!batch->ready &&
+        if (!batch->ready.first &&
             batch_sleep(batch, /* wants_permit= */ false, cancellable, CLOCK_FOREVER))
             cancellable = false; /* abandon_all() */
         deliver_all();

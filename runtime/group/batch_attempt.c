@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One attempt: the task in which a slot flies. See batch.h for the invariants.
+ *
+ * I1  The attempt's clock starts when the call is entered: waiting is not charged to it. The item's
+ *     clock ends the call, too: the scope has the earlier of the two.
+ * I2  A call that returns -ECANCELED because its scope has expired has timed out; what else it
+ *     returns stands, however late.
+ * I3  classify is asked here, once per failed attempt, but not about the batch's own cancel.
+ *
+ * Threads: any worker, one per flying slot.
+ */
+#include <errno.h>
+
+#include "base/clock.h"
+#include "group/batch.h"
+#include "sched/scope_api.h"
+#include "sched/wait.h"
+
+static void running_enter(struct batch *b)
+{
+    /* Relaxed: numbers; the limit is kept by the places. */
+    uint32_t now = atom_fetch_add(&b->running, 1, relaxed) + 1;
+    uint32_t max = atom_load(&b->running_max, relaxed);
+
+    while (now > max && !atom_cas_weak(&b->running_max, &max, now, relaxed, relaxed))
+        ; /* bounded by the limit: the maximum only grows */
+}
+
+static JD_ALWAYS_INLINE void fly(struct batch *b, struct batch_slot *slot)
+{
+    slot->result = b->call(slot->item, b->o.ctx);
+}
+
+static void fly_within(struct batch *b, struct batch_slot *slot, struct jd_task *t, int64_t timeout)
+{
+    struct timed_scope scope;
+
+    scope_open_timed(&scope, t, timeout, 0, __builtin_return_address(0));
+    fly(b, slot);
+    if (scope_close_timed(&scope) == -ETIMEDOUT && slot->result.error == -ECANCELED) {
+        slot->result.error = -ETIMEDOUT;
+        slot->is_timed_out = true;
+    }
+}
+
+/* What is tried again if nobody is asked: the next attempt may well find another state of things. */
+static bool is_worth_a_retry(int error)
+{
+    switch (error) {
+    case -ETIMEDOUT:
+    case -ECONNRESET:
+    case -ECONNREFUSED:
+    case -ECONNABORTED:
+    case -EPIPE: /* a reset, seen by a sender */
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void judge(struct batch *b, struct batch_slot *slot, struct jd_task *t)
+{
+    int verdict = JD_FAIL;
+
+    slot->after = -1;
+    if (slot->result.error == -ECANCELED && scope_is_cancelled(t->scope))
+        ; /* by the batch: nothing follows from it */
+    else if (b->o.classify)
+        verdict = b->o.classify(slot->item, slot->result, &slot->after, b->o.ctx);
+    else if (is_worth_a_retry(slot->result.error))
+        verdict = JD_RETRY;
+    slot->verdict = verdict == JD_RETRY || verdict == JD_STOP ? (uint8_t)verdict : JD_FAIL;
+}
+
+/* The time that is left for a call that is entered now; CLOCK_FOREVER: no clock. */
+static int64_t time_left(const struct batch *b, const struct batch_slot *slot, int64_t now)
+{
+    int64_t left = slot->deadline == CLOCK_FOREVER ? CLOCK_FOREVER : slot->deadline - now;
+
+    if (b->o.attempt_timeout && b->o.attempt_timeout < left)
+        left = b->o.attempt_timeout;
+    return left;
+}
+
+static JD_NOINLINE void fly_with_options(struct batch *b, struct batch_slot *slot, int64_t now)
+{
+    struct jd_task *t = task_current();
+    int64_t left = time_left(b, slot, now);
+
+    if (left == CLOCK_FOREVER)
+        fly(b, slot);
+    else
+        fly_within(b, slot, t, left);
+    if (slot->result.error)
+        judge(b, slot, t);
+}
+
+jd_result batch_attempt(void *arg)
+{
+    struct batch_slot *slot = arg;
+    struct batch *b = slot->batch;
+    int64_t start = clock_now();
+
+    running_enter(b);
+    if (JD_LIKELY(b->is_plain))
+        fly(b, slot);
+    else
+        fly_with_options(b, slot, start);
+    slot->latency = clock_now() - start;
+    atom_fetch_sub(&b->running, 1, relaxed); /* Relaxed: as running_enter(). */
+    if (b->sem)
+        (void)sem_give(b->sem, 1); /* refused only if others released what they did not hold */
+    batch_push(b, slot);
+    return jd_ok(NULL);
+}
+
+/* The slot whose attempt this task is, or NULL. */
+static const struct batch_slot *slot_current(void)
+{
+    const struct jd_task *t = task_current();
+
+    return t && t->fn == batch_attempt ? t->arg : NULL;
+}
+
+unsigned jd_call_attempt(void)
+{
+    const struct batch_slot *slot = slot_current();
+
+    return slot ? slot->attempt : 0;
+}
+
+int jd_call_is_hedge(void)
+{
+    return 0; /* options with hedge_after are refused */
+}

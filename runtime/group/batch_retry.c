@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Retries: whether, when, and where a slot is meanwhile. See batch.h for the invariants.
+ *
+ * I1  A retry is granted while retries stay within the budget: retry_budget_percent of the items
+ *     pulled so far, and BUDGET_RESERVE, so that a small batch may retry at all.
+ * I2  The wait is what classify asked for, or else uniform in 0 .. min(backoff_max, backoff * 2^k)
+ *     before retry k + 1 (full jitter).
+ * I3  At most sleeping_max slots sleep without a place; one more sleeps and keeps its place.
+ * I4  A slot that does not fly is in the heap if it sleeps, or has a deadline. One whose item's
+ *     time is up is done with -ETIMEDOUT, without another attempt.
+ *
+ * Threads: the consumer's task.
+ */
+#include <errno.h>
+
+#include "base/clock.h"
+#include "base/rng.h"
+#include "group/batch.h"
+#include "sched/worker.h"
+
+/* Arbitrary: some, so that the budget is about storms and not about the first items. */
+#define BUDGET_RESERVE 10
+
+static bool within_budget(const struct batch *b)
+{
+    uint64_t pulled = atom_load(&b->counts.pulled, relaxed); /* Relaxed: our own count. */
+
+    return b->granted < BUDGET_RESERVE + pulled * b->o.retry_budget_percent / 100;
+}
+
+static int64_t backoff_bound(const struct batch *b, unsigned attempt)
+{
+    int64_t most = b->o.backoff_max > 0 ? b->o.backoff_max : CLOCK_FOREVER;
+
+    if (b->o.backoff <= 0)
+        return 0;
+    if (attempt > 62 || b->o.backoff > most >> attempt)
+        return most;
+    return b->o.backoff << attempt;
+}
+
+static int64_t backoff(const struct batch *b, const struct batch_slot *slot)
+{
+    int64_t bound = backoff_bound(b, slot->attempt);
+
+    if (slot->after >= 0)
+        return slot->after;
+    if (bound == 0)
+        return 0;
+    return (int64_t)(rng_next(&worker_current()->rng) % ((uint64_t)bound + 1));
+}
+
+static void discard(const struct batch *b, const struct batch_slot *slot)
+{
+    if (b->o.discard)
+        b->o.discard(slot->item, slot->result, b->o.ctx);
+}
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+bool batch_retry(struct batch *b, struct batch_slot *slot)
+{
+    int64_t now, due;
+
+    if (slot->verdict != JD_RETRY || slot->attempt + 1 >= b->o.attempts || !within_budget(b))
+        return false;
+    now = clock_now();
+    if (now >= slot->deadline)
+        return false;
+    due = clock_after(now, backoff(b, slot));
+    discard(b, slot); /* may suspend: the slot is in no list */
+    batch_slot_move(slot, BATCH_DONE, BATCH_SLEEPING);
+    slot->attempt++;
+    b->granted++;
+    if (b->sleeping < b->o.sleeping_max) {
+        b->sleeping++;
+        batch_place_put(b, slot);
+    }
+    batch_heap_add(&b->timers, &slot->timer, earlier(due, slot->deadline));
+    return true;
+}
+
+static struct batch_slot *slot_of_timer(struct batch_timer *t)
+{
+    return JD_CONTAINER_OF(t, struct batch_slot, timer);
+}
+
+/* The item's time is up, and no attempt flies. */
+static void expire(struct batch *b, struct batch_slot *slot)
+{
+    JD_ASSERT(!slot->has_place);
+    slot->state = BATCH_DONE;
+    slot->result = jd_err(-ETIMEDOUT);
+    slot->verdict = JD_FAIL;
+    slot->has_flown = false;
+    slot->is_timed_out = true;
+    batch_list_add(&b->ready, slot);
+}
+
+static void make_startable(struct batch *b, struct batch_slot *slot)
+{
+    batch_slot_move(slot, BATCH_SLEEPING, BATCH_STARTABLE);
+    list_add_tail(&b->startable, &slot->link);
+    if (slot->deadline != CLOCK_FOREVER)
+        batch_heap_add(&b->timers, &slot->timer, slot->deadline);
+}
+
+/* Its place goes to the first that can start, which may be another one. */
+static void wake(struct batch *b, struct batch_slot *slot)
+{
+    JD_ASSERT(slot->state == BATCH_SLEEPING);
+    if (slot->has_place)
+        batch_place_put(b, slot);
+    else
+        b->sleeping--;
+}
+
+static void timer_fired(struct batch *b, struct batch_slot *slot, int64_t now)
+{
+    if (slot->state == BATCH_SLEEPING)
+        wake(b, slot);
+    else
+        list_del(&slot->link);
+    if (now >= slot->deadline)
+        expire(b, slot);
+    else
+        make_startable(b, slot);
+}
+
+void batch_timers_run(struct batch *b)
+{
+    int64_t now = clock_now();
+
+    while (batch_heap_next(&b->timers) <= now) { /* bounded by the slots */
+        struct batch_timer *timer = b->timers.nodes[0];
+
+        batch_heap_remove(&b->timers, timer);
+        timer_fired(b, slot_of_timer(timer), now);
+    }
+}
+
+static void timer_stop(struct batch *b, struct batch_slot *slot)
+{
+    if (batch_timer_is_armed(&slot->timer))
+        batch_heap_remove(&b->timers, &slot->timer);
+}
+
+struct batch_slot *batch_startable_pop(struct batch *b)
+{
+    struct batch_slot *slot = JD_CONTAINER_OF(b->startable.next, struct batch_slot, link);
+
+    JD_ASSERT(!list_is_empty(&b->startable));
+    list_del(&slot->link);
+    timer_stop(b, slot);
+    return slot;
+}
+
+static void abandon_unflown(struct batch *b, struct batch_slot *slot)
+{
+    slot->result = jd_err(-ECANCELED);
+    slot->has_flown = false;
+    batch_abandon(b, slot);
+}
+
+void batch_abandon_parked(struct batch *b)
+{
+    while (!list_is_empty(&b->startable)) /* bounded by the slots, as below */
+        abandon_unflown(b, batch_startable_pop(b));
+    while (b->timers.count > 0) {
+        struct batch_slot *slot = slot_of_timer(b->timers.nodes[0]);
+
+        batch_heap_remove(&b->timers, &slot->timer);
+        wake(b, slot);
+        abandon_unflown(b, slot);
+    }
+}
