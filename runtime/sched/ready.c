@@ -95,6 +95,7 @@ void sched_wake_worker(struct worker *w)
 void sched_post(struct worker *w, struct loop_item *item)
 {
     if (worker_current() == w) {
+        sched_inbox_drain(w); /* what came from others before keeps its place */
         loop_queue_push(&w->loop_queue, item);
         return;
     }

@@ -23,6 +23,12 @@ struct worker *worker_current(void)
     return no_worker;
 }
 
+void sched_inbox_drain(struct worker *w)
+{
+    (void)w;
+    CHECK_THAT(no_worker != NULL); /* only a worker calls it */
+}
+
 void reactor_wake(struct reactor *r, unsigned index)
 {
     CHECK_THAT(r == NULL && index == 0);
