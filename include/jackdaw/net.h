@@ -42,6 +42,8 @@ JD_API int jd_listen(const char *address, int backlog, unsigned flags);
  *
  * @retval 0        @p buf holds the text, which jd_dial() and jd_listen() can read.
  * @retval -ENOBUFS It does not fit; 64 bytes hold every address but long unix paths.
+ * @retval -EAFNOSUPPORT It has no text: of another family, or a unix name that would be read as
+ *                  another one (a path that begins with '@', an abstract name with a zero in it).
  * @retval -EINVAL  @p buf is NULL or @p len 0.
  * @return          Else a negative errno, as getsockname(2).
  *

@@ -28,20 +28,30 @@ static int complain(const char *name, const char *value, const char *expected)
     return -EINVAL;
 }
 
+/* Decimal digits and nothing else. No strtoull(): it takes blanks, signs, and says overflow in errno
+ * (tasks may run on this thread later). */
+static bool parse_number(const char *text, uint64_t max, uint64_t *ret)
+{
+    uint64_t value = 0;
+
+    for (; *text; text++) { /* bounded: `max` is reached after twenty digits */
+        uint64_t digit = (uint64_t)*text - '0';
+
+        if (*text < '0' || *text > '9' || digit > max || value > (max - digit) / 10)
+            return false;
+        value = value * 10 + digit;
+    }
+    *ret = value;
+    return true;
+}
+
 static int env_number(const char *name, uint64_t max, uint64_t *ret)
 {
     const char *text = secure_getenv(name);
-    char *end;
-    unsigned long long value;
 
     if (!text || !*text)
         return 0;
-    /* No errno (tasks may run on this thread later): what overflows answers ULLONG_MAX. */
-    value = strtoull(text, &end, 10);
-    if (*end || *text == '-' || value > max || (value == ULLONG_MAX && max == UINT64_MAX))
-        return complain(name, text, "a whole number in range");
-    *ret = value;
-    return 1;
+    return parse_number(text, max, ret) ? 1 : complain(name, text, "a whole number in range");
 }
 
 static int env_reactor(enum reactor_want *ret)

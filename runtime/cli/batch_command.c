@@ -21,26 +21,17 @@
 #include <jackdaw/jackdaw.h>
 
 #include "base/attr.h"
+#include "cli/batch_settings.h"
 #include "cli/demo_server.h"
 #include "cli/http_call.h"
 #include "cli/progress.h"
 #include "cli/summary.h"
 
-#define COUNT_MAX 1000000000ull
-#define LIMIT_MAX 1000000ull
 #define FDS_SPARE 64 /* of the runtime and the C library; arbitrary */
-
-struct command {
-    uint64_t count;
-    unsigned limit;
-    bool json;
-    bool help;
-    enum progress_when progress;
-};
 
 /* One run; the batch's ctx. */
 struct run {
-    const struct command *cmd;
+    const struct batch_settings *cmd;
     struct demo_server server;
     struct progress progress;
     struct summary *summary;
@@ -64,105 +55,8 @@ static const char help[] =
     "environment: JACKDAW_WORKERS, JACKDAW_REACTOR=uring|epoll, JACKDAW_SEED (of the delays)\n"
     "exit status: 0 all calls succeeded, 1 some failed, 2 usage, 130 interrupted\n";
 
-/*
- * Options.
- */
-
-static int complain(const char *what, const char *word)
-{
-    fprintf(stderr, "jackdaw batch: %s '%s'; see jackdaw batch --help\n", what, word);
-    return -EINVAL;
-}
-
-static int parse_number(const char *name, const char *text, uint64_t max, uint64_t *ret)
-{
-    char *end;
-    unsigned long long n;
-
-    errno = 0;
-    n = strtoull(text, &end, 10);
-    if (*text < '0' || *text > '9' || *end || errno || n == 0 || n > max) {
-        fprintf(stderr, "jackdaw batch: %s must be a whole number from 1 to %llu, not '%s'\n", name,
-                (unsigned long long)max, text);
-        return -EINVAL;
-    }
-    *ret = n;
-    return 0;
-}
-
-static int parse_progress(const char *text, enum progress_when *ret)
-{
-    static const char *const names[] = { "auto", "always", "never" };
-
-    for (unsigned i = 0; i < JD_ARRAY_LEN(names); i++) {
-        if (!strcmp(text, names[i])) {
-            *ret = (enum progress_when)i;
-            return 0;
-        }
-    }
-    return complain("--progress is auto, always or never, not", text);
-}
-
-static int set_value(struct command *cmd, const char *name, const char *value)
-{
-    uint64_t limit = 0;
-    int err;
-
-    if (!strcmp(name, "--count"))
-        return parse_number(name, value, COUNT_MAX, &cmd->count);
-    if (!strcmp(name, "--progress"))
-        return parse_progress(value, &cmd->progress);
-    err = parse_number(name, value, LIMIT_MAX, &limit);
-    cmd->limit = (unsigned)limit;
-    return err;
-}
-
-static bool takes_value(const char *word, size_t len)
-{
-    static const char *const names[] = { "--count", "--limit", "--progress" };
-
-    for (unsigned i = 0; i < JD_ARRAY_LEN(names); i++)
-        if (strlen(names[i]) == len && !strncmp(word, names[i], len))
-            return true;
-    return false;
-}
-
-/* `--name value` or `--name=value`. */
-static int parse_valued(struct command *cmd, char **argv, int *i)
-{
-    char *word = argv[*i];
-    char *equals = strchr(word, '=');
-
-    if (!takes_value(word, equals ? (size_t)(equals - word) : strlen(word)))
-        return complain("unknown option", word);
-    if (equals) {
-        *equals = '\0';
-        return set_value(cmd, word, equals + 1);
-    }
-    if (!argv[*i + 1])
-        return complain("a value is missing after", word);
-    return set_value(cmd, word, argv[++*i]);
-}
-
-static int parse(struct command *cmd, int argc, char **argv)
-{
-    for (int i = 1; i < argc; i++) {
-        int err = 0;
-
-        if (!strcmp(argv[i], "--json"))
-            cmd->json = true;
-        else if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))
-            cmd->help = true;
-        else
-            err = parse_valued(cmd, argv, &i);
-        if (err)
-            return err;
-    }
-    return 0;
-}
-
 /* Each call has a descriptor at both ends. */
-static int raise_descriptor_limit(const struct command *cmd)
+static int raise_descriptor_limit(const struct batch_settings *cmd)
 {
     uint64_t calls = cmd->limit < cmd->count ? cmd->limit : cmd->count;
     rlim_t wanted = 2 * calls + FDS_SPARE;
@@ -277,7 +171,7 @@ static jd_result run_main(void *arg)
     return err ? jd_err(err) : jd_ok(NULL);
 }
 
-static int run_command(const struct command *cmd, struct summary *summary)
+static int run_command(const struct batch_settings *cmd, struct summary *summary)
 {
     static struct run run; /* too large for a frame; one per process */
     jd_config cfg = JD_CONFIG_INIT;
@@ -306,9 +200,9 @@ static int run_command(const struct command *cmd, struct summary *summary)
 int batch_command(int argc, char **argv)
 {
     static struct summary summary; /* as above */
-    struct command cmd = { .count = 1000, .limit = 50, .progress = PROGRESS_AUTO };
+    struct batch_settings cmd;
 
-    if (parse(&cmd, argc, argv))
+    if (batch_settings_read(&cmd, argc, argv))
         return 2;
     if (cmd.help) {
         fputs(help, stdout);

@@ -36,6 +36,23 @@ static const char *header_find(const char *headers, const char *name)
     return NULL;
 }
 
+/* The three digits of a status line; 0: it is none. */
+static int status_of(const char *line)
+{
+    static const char version[] = "HTTP/1.1 ";
+    int status = 0;
+
+    if (strncmp(line, version, sizeof(version) - 1) != 0)
+        return 0;
+    line += sizeof(version) - 1;
+    for (int i = 0; i < 3; i++) {
+        if (line[i] < '0' || line[i] > '9')
+            return 0;
+        status = status * 10 + (line[i] - '0');
+    }
+    return status >= 100 && (line[3] == ' ' || line[3] == '\r' || line[3] == '\0') ? status : 0;
+}
+
 /* 1: the answer is whole, 0: more must come, < 0: it is none. */
 static int answer_parse(struct answer *a)
 {
@@ -47,8 +64,8 @@ static int answer_parse(struct answer *a)
             return 0;
         *end = '\0'; /* headers are searched as one string */
         length = header_find(a->text, "Content-Length");
-        if (sscanf(a->text, "HTTP/1.1 %3d", &a->status) != 1 || !length || *length < '0' ||
-            *length > '9')
+        a->status = status_of(a->text);
+        if (a->status == 0 || !length || *length < '0' || *length > '9')
             return -EPROTO;
         a->body = end + 4;
         a->body_len = strtoul(length, NULL, 10);

@@ -18,24 +18,24 @@
 
 #define UNIX_PREFIX "unix:"
 #define UNIX_PREFIX_LEN 5
-#define UNIX_NAME_MAX (sizeof(((struct sockaddr_un *)0)->sun_path) - 1)
+#define UNIX_NAME_MAX sizeof(((struct sockaddr_un *)0)->sun_path)
 
 /* --- Text to address ------------------------------------------------------------------------ */
 
 static bool parse_number(const char *text, uint32_t max, uint32_t *ret)
 {
-    uint32_t value = 0;
+    uint64_t value = 0;
 
     if (*text == '\0')
         return false;
     for (; *text; text++) { /* bounded: `max` is reached after ten digits */
         if (*text < '0' || *text > '9')
             return false;
-        value = value * 10 + (uint32_t)(*text - '0');
+        value = value * 10 + (uint64_t)(*text - '0');
         if (value > max)
             return false;
     }
-    *ret = value;
+    *ret = (uint32_t)value;
     return true;
 }
 
@@ -62,8 +62,8 @@ static int parse_unix(const char *name, struct address *ret)
         if (len == 1)
             return -EINVAL; /* the kernel would make up a name */
         un.sun_path[0] = '\0';
-    } else {
-        ret->len++; /* the terminator belongs to a path */
+    } else if (len < UNIX_NAME_MAX) {
+        ret->len++; /* the terminator belongs to a path, where there is room for it */
     }
     memset(&ret->storage, 0, sizeof(ret->storage));
     memcpy(&ret->storage, &un, sizeof(un));
@@ -105,7 +105,7 @@ static JD_NOINLINE uint32_t interface_index(const char *name)
     int saved = sys_error_save();
     uint32_t index = if_nametoindex(name);
 
-    if (index == 0 && !parse_number(name, UINT32_MAX / 16, &index))
+    if (index == 0 && !parse_number(name, INT32_MAX, &index))
         index = 0;
     (void)sys_error_take(saved);
     return index;
@@ -233,6 +233,16 @@ static int format_ipv6(const struct address *a, char *buf, size_t len)
     return put(buf, len, snprintf(buf, len, "[%s]:%u", host, ntohs(in6.sin6_port)));
 }
 
+/* A name without a text: an abstract one that is empty or has a zero in it, a path with an '@'. */
+static bool is_unreadable(const char *name, size_t bytes)
+{
+    if (bytes == 0)
+        return false; /* "unix:", a peer without a name */
+    if (name[0] == '\0')
+        return bytes == 1 || memchr(name + 1, '\0', bytes - 1) != NULL;
+    return name[0] == '@';
+}
+
 static int format_unix(const struct address *a, char *buf, size_t len)
 {
     size_t head = offsetof(struct sockaddr_un, sun_path);
@@ -242,6 +252,8 @@ static int format_unix(const struct address *a, char *buf, size_t len)
     memcpy(&un, &a->storage, sizeof(un));
     if (bytes > sizeof(un.sun_path))
         bytes = sizeof(un.sun_path);
+    if (is_unreadable(un.sun_path, bytes))
+        return -EAFNOSUPPORT;
     if (bytes > 0 && un.sun_path[0] == '\0')
         un.sun_path[0] = '@'; /* abstract: all its bytes count */
     else

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sched/cpu.h"
 #include "sched/worker.h"
 
 #define CGROUP_ROOT "/sys/fs/cgroup"
@@ -27,11 +28,12 @@ static unsigned cpus_of_affinity(void)
     return count > 0 ? (unsigned)count : 1;
 }
 
-static bool read_line(const char *path, char *line, int bytes)
+static bool read_line(const char *path, char *line, int bytes, void *arg)
 {
     FILE *f = fopen(path, "re");
     bool ok = f && fgets(line, bytes, f);
 
+    (void)arg;
     if (f)
         (void)fclose(f); /* only read from */
     return ok;
@@ -40,9 +42,12 @@ static bool read_line(const char *path, char *line, int bytes)
 /* Quota rounded up to whole CPUs; 0 = none. */
 static unsigned quota_cpus(long long quota, long long period)
 {
+    long long cpus;
+
     if (quota <= 0 || period <= 0)
         return 0;
-    return (unsigned)((quota + period - 1) / period);
+    cpus = quota / period + (quota % period != 0); /* no sum that may overflow */
+    return cpus < IDLE_WORKERS_MAX ? (unsigned)cpus : IDLE_WORKERS_MAX;
 }
 
 static unsigned smaller(unsigned a, unsigned b)
@@ -52,8 +57,13 @@ static unsigned smaller(unsigned a, unsigned b)
     return a < b ? a : b;
 }
 
+struct reader {
+    cpu_read_fn read;
+    void *arg;
+};
+
 /* cpu.max is "MAX PERIOD" or "max PERIOD"; every ancestor's limit holds. */
-static unsigned quota_v2(char *path, size_t root_len)
+static unsigned quota_v2(const struct reader *r, char *path, size_t root_len)
 {
     unsigned cpus = 0;
 
@@ -63,7 +73,8 @@ static unsigned quota_v2(char *path, size_t root_len)
         char *slash;
 
         snprintf(file, sizeof(file), "%s/cpu.max", path);
-        if (read_line(file, line, sizeof(line)) && sscanf(line, "%lld %lld", &quota, &period) == 2)
+        if (r->read(file, line, sizeof(line), r->arg) &&
+            sscanf(line, "%lld %lld", &quota, &period) == 2)
             cpus = smaller(cpus, quota_cpus(quota, period));
         slash = strrchr(path, '/');
         if (!slash || (size_t)(slash - path) < root_len)
@@ -72,54 +83,90 @@ static unsigned quota_v2(char *path, size_t root_len)
     }
 }
 
-static unsigned quota_v1(const char *dir)
+static unsigned quota_v1(const struct reader *r, const char *dir)
 {
     char file[PATH_BYTES + 32], line[64];
     long long quota, period;
 
     snprintf(file, sizeof(file), "%s/cpu.cfs_quota_us", dir);
-    if (!read_line(file, line, sizeof(line)) || sscanf(line, "%lld", &quota) != 1)
+    if (!r->read(file, line, sizeof(line), r->arg) || sscanf(line, "%lld", &quota) != 1)
         return 0;
     snprintf(file, sizeof(file), "%s/cpu.cfs_period_us", dir);
-    if (!read_line(file, line, sizeof(line)) || sscanf(line, "%lld", &period) != 1)
+    if (!r->read(file, line, sizeof(line), r->arg) || sscanf(line, "%lld", &period) != 1)
         return 0;
     return quota_cpus(quota, period);
 }
 
+/* Is "cpu" one of a list like "cpuset,cpu,cpuacct"? */
+static bool has_cpu(const char *controllers)
+{
+    while (*controllers) {
+        size_t len = strcspn(controllers, ",");
+
+        if (len == 3 && !strncmp(controllers, "cpu", 3))
+            return true;
+        controllers += len;
+        controllers += *controllers == ',';
+    }
+    return false;
+}
+
 /* One line of /proc/self/cgroup: "0::/path" (v2) or "4:cpu,cpuacct:/path" (v1). */
-static unsigned quota_of_line(char *line)
+static unsigned quota_of_line(const struct reader *r, char *line)
 {
     char dir[PATH_BYTES];
     char *controllers = strchr(line, ':');
     char *path = controllers ? strchr(controllers + 1, ':') : NULL;
     unsigned in_container;
 
-    if (!path)
+    if (!path || path[1] != '/')
         return 0;
     *path++ = '\0';
     controllers++;
     path[strcspn(path, "\n")] = '\0';
     if (*controllers == '\0') {
         snprintf(dir, sizeof(dir), CGROUP_ROOT "%.*s", 400, strcmp(path, "/") ? path : "");
-        return quota_v2(dir, strlen(CGROUP_ROOT));
+        return quota_v2(r, dir, strlen(CGROUP_ROOT));
     }
-    if (!strstr(controllers, "cpu") || strstr(controllers, "cpuset"))
+    if (!has_cpu(controllers))
         return 0;
     snprintf(dir, sizeof(dir), CGROUP_ROOT "/cpu%.*s", 400, strcmp(path, "/") ? path : "");
-    in_container = quota_v1(CGROUP_ROOT "/cpu"); /* the path may be the host's */
-    return smaller(quota_v1(dir), in_container);
+    in_container = quota_v1(r, CGROUP_ROOT "/cpu"); /* the path may be the host's */
+    return smaller(quota_v1(r, dir), in_container);
+}
+
+static void skip_line(FILE *f)
+{
+    int c;
+
+    do /* bounded by the file */
+        c = fgetc(f);
+    while (c != '\n' && c != EOF);
+}
+
+unsigned cpu_quota(FILE *groups, cpu_read_fn read, void *arg)
+{
+    struct reader r = { read, arg };
+    char line[PATH_BYTES];
+    unsigned quota = 0;
+
+    while (fgets(line, sizeof(line), groups)) {
+        if (!strchr(line, '\n')) /* a cut one: what is left of it is no line of its own */
+            skip_line(groups);
+        quota = smaller(quota, quota_of_line(&r, line));
+    }
+    return quota;
 }
 
 unsigned cpu_count_usable(bool *ret_has_quota)
 {
     unsigned cpus = cpus_of_affinity(), quota = 0;
-    char line[PATH_BYTES];
     FILE *f = fopen("/proc/self/cgroup", "re");
 
-    while (f && fgets(line, sizeof(line), f))
-        quota = smaller(quota, quota_of_line(line));
-    if (f)
+    if (f) {
+        quota = cpu_quota(f, read_line, NULL);
         (void)fclose(f); /* only read from */
+    }
     *ret_has_quota = quota != 0 && quota < cpus;
     cpus = smaller(cpus, quota);
     return cpus < IDLE_WORKERS_MAX ? cpus : IDLE_WORKERS_MAX;

@@ -8,6 +8,7 @@ kind: harness (tests of jd_test.h) or main (a main of its own and its exit statu
   benchmarks  benchmarks/{micro,net}/**/*.c
   examples    docs/examples/*.c
   shared      tests/support/*.c, tests/model/check*.c: in libraries, listed so that one more is noticed
+  fuzz        tests/fuzz/fuzz_*.c
 """
 import pathlib
 import re
@@ -44,6 +45,8 @@ def listing(what):
     elif what == "benchmarks":
         for suite in ("micro", "net"):
             yield from rows(ROOT / "benchmarks" / suite, suite, "*.c", "main")
+    elif what == "fuzz":
+        yield from rows(ROOT / "tests/fuzz", "fuzz", "fuzz_*.c", "main")
     elif what == "examples":
         yield from rows(ROOT / "docs/examples", "examples", "*.c", "main")
     elif what == "shared":
@@ -52,7 +55,7 @@ def listing(what):
 
 
 def main():
-    for what in sys.argv[1:] or ["tests", "model", "benchmarks", "examples", "shared"]:
+    for what in sys.argv[1:] or ["tests", "model", "benchmarks", "examples", "shared", "fuzz"]:
         for row in listing(what):
             print(*row)
 

@@ -133,6 +133,38 @@ Test(listen, says_when_the_text_does_not_fit_or_there_is_none)
     cr_assert_eq(close(fd), 0);
 }
 
+/* A unix socket of this name, of so many bytes; closed by the caller. */
+static int bound(const char *name, size_t bytes)
+{
+    struct sockaddr_un un = { .sun_family = AF_UNIX };
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+    memcpy(un.sun_path, name, bytes);
+    cr_assert_eq(bind(fd, (struct sockaddr *)&un,
+                      (socklen_t)(offsetof(struct sockaddr_un, sun_path) + bytes)),
+                 0);
+    return fd;
+}
+
+Test(listen, a_name_has_a_text_only_if_that_is_read_as_the_same_name)
+{
+    char address[128] = "unix:@", buf[128];
+    int fd;
+
+    memset(address + 6, 'x', 107); /* the longest there is */
+    fd = jd_listen(address, 0, 0);
+    cr_assert_geq(fd, 0, "%s", jd_strerror(fd));
+    cr_assert_eq(jd_local_address(fd, buf, sizeof(buf)), 0);
+    cr_assert_str_eq(buf, address);
+    cr_assert_eq(close(fd), 0);
+    address[113] = 'x';
+    cr_assert_eq(jd_listen(address, 0, 0), -EINVAL);
+    fd = bound("\0jd\0test", 8);
+    cr_assert_eq(jd_local_address(fd, buf, sizeof(buf)), -EAFNOSUPPORT);
+    cr_assert_str_eq(buf, "");
+    cr_assert_eq(close(fd), 0);
+}
+
 Test(listen, replaces_a_stale_unix_socket_but_no_living_one_and_no_other_file)
 {
     char dir[] = "/tmp/jd-test-XXXXXX", address[64], buf[64];
