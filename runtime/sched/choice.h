@@ -27,7 +27,8 @@ struct wait;
 enum choice_point {
     CHOICE_TURN,       /* a worker's loop begins a turn */
     CHOICE_CALL,       /* a task calls something that may suspend */
-    CHOICE_CHECKPOINT, /* ... and that a cancel would end: before the look at the cancel */
+    CHOICE_CHECKPOINT, /* ... and that a cancel would end: before a look at the cancel, of which a
+                          call that waits has two */
     CHOICE_SUSPEND,    /* its wait is open, nothing is switched yet */
     CHOICE_PUBLISH,    /* it left its stack, and is not published yet */
     CHOICE_STEAL,      /* before a look at another worker's queues */

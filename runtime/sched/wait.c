@@ -29,7 +29,7 @@ int call_begin(unsigned kind, struct jd_task **ret_task)
 
 int wait_open_at(struct wait *w, struct jd_task *task, unsigned kind, const struct wait_site *site)
 {
-    choice(CHOICE_CALL);
+    choice(kind & WAIT_CANCELLABLE ? CHOICE_CHECKPOINT : CHOICE_CALL);
     w->site = site;
     w->task = task;
     w->parker = NULL;

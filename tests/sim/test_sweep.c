@@ -8,35 +8,10 @@
 
 #include "jd_test.h"
 #include "scenario.h"
-#include "seeds.h"
 #include "sim/sim.h"
 #include "sweep.h"
 
 #include <jackdaw/jackdaw.h>
-
-static void sample(struct sweep *s)
-{
-    for_each_seed(seed, 0) {
-        s->fault_percent = seed % 2 ? 20 : 0;
-        (void)sweep_sample(s, seed);
-    }
-}
-
-static void sweep(struct sweep s, unsigned at_least)
-{
-    unsigned points;
-
-    if (seeds_given()) {
-        sample(&s);
-        return;
-    }
-    points = sweep_run(&s);
-    if (jd_test_quick()) /* a third of the seeds */
-        at_least /= 3;
-    cr_assert_geq(points, at_least, "%u checkpoints", points);
-    s.fault_percent = 20;
-    (void)sweep_run(&s);
-}
 
 /* --- The harness itself --------------------------------------------------------------------- */
 
@@ -117,13 +92,11 @@ static jd_result use_permits(void *arg)
 Test(sim_sweep, a_cancelled_semaphore_keeps_every_permit)
 {
     struct permits p;
+    struct sweep s = {
+        .fn = use_permits, .arg = &p, .before = permits_before, .after = permits_after, .seeds = 10
+    };
 
-    sweep((struct sweep){ .fn = use_permits,
-                          .arg = &p,
-                          .before = permits_before,
-                          .after = permits_after,
-                          .seeds = 10 },
-          60);
+    sweep_or_sample(s, 60);
 }
 
 /* --- Group, gather, wait_for ------------------------------------------------------------------ */
@@ -175,13 +148,11 @@ static jd_result grouped(void *arg)
 Test(sim_sweep, a_cancelled_group_ends_its_members)
 {
     struct balance b;
+    struct sweep s = {
+        .fn = grouped, .arg = &b, .before = balance_before, .after = balance_after, .seeds = 20
+    };
 
-    sweep((struct sweep){ .fn = grouped,
-                          .arg = &b,
-                          .before = balance_before,
-                          .after = balance_after,
-                          .seeds = 20 },
-          20);
+    sweep_or_sample(s, 20);
 }
 
 static jd_result gathered(void *arg)
@@ -204,13 +175,11 @@ static jd_result gathered(void *arg)
 Test(sim_sweep, a_cancelled_gather_leaves_no_task)
 {
     struct balance b;
+    struct sweep s = {
+        .fn = gathered, .arg = &b, .before = balance_before, .after = balance_after, .seeds = 20
+    };
 
-    sweep((struct sweep){ .fn = gathered,
-                          .arg = &b,
-                          .before = balance_before,
-                          .after = balance_after,
-                          .seeds = 20 },
-          20);
+    sweep_or_sample(s, 20);
 }
 
 static jd_result waited_for(void *arg)
@@ -225,13 +194,11 @@ static jd_result waited_for(void *arg)
 Test(sim_sweep, a_cancelled_wait_for_waits_for_the_end)
 {
     struct balance b;
+    struct sweep s = {
+        .fn = waited_for, .arg = &b, .before = balance_before, .after = balance_after, .seeds = 20
+    };
 
-    sweep((struct sweep){ .fn = waited_for,
-                          .arg = &b,
-                          .before = balance_before,
-                          .after = balance_after,
-                          .seeds = 20 },
-          20);
+    sweep_or_sample(s, 20);
 }
 
 /* --- Batch ---------------------------------------------------------------------------------- */
@@ -307,13 +274,11 @@ static jd_result batched(void *arg)
 Test(sim_sweep, a_cancelled_batch_ends_every_item_once, .timeout = 30)
 {
     struct items items;
+    struct sweep s = {
+        .fn = batched, .arg = &items, .before = items_before, .after = items_after, .seeds = 10
+    };
 
-    sweep((struct sweep){ .fn = batched,
-                          .arg = &items,
-                          .before = items_before,
-                          .after = items_after,
-                          .seeds = 10 },
-          60);
+    sweep_or_sample(s, 60);
 }
 
 /* --- Server --------------------------------------------------------------------------------- */
@@ -374,7 +339,9 @@ static void served_after(void *arg, jd_result r, unsigned where)
 
 Test(sim_sweep, a_cancelled_server_closes_every_connection, .timeout = 30)
 {
-    sweep((struct sweep){ .fn = served, .after = served_after, .seeds = 10 }, 30);
+    struct sweep s = { .fn = served, .after = served_after, .seeds = 10 };
+
+    sweep_or_sample(s, 30);
 }
 
 static void any_end(void *arg, jd_result r, unsigned where)
@@ -384,5 +351,7 @@ static void any_end(void *arg, jd_result r, unsigned where)
 
 Test(sim_sweep, a_cancelled_echo_program_leaves_nothing, .timeout = 30)
 {
-    sweep((struct sweep){ .fn = scenario_echo, .after = any_end, .seeds = 5 }, 5);
+    struct sweep s = { .fn = scenario_echo, .after = any_end, .seeds = 5 };
+
+    sweep_or_sample(s, 5);
 }

@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "jd_test.h"
+#include "seeds.h"
 #include "sim/sim.h"
 
 #define MAIN_ID 1u
@@ -94,4 +95,24 @@ unsigned sweep_sample(const struct sweep *s, uint64_t seed)
         (void)run_once(s, seed, at, true);
     }
     return points;
+}
+
+void sweep_or_sample_at(struct sweep s, unsigned at_least, const char *file, int line)
+{
+    unsigned points;
+
+    if (seeds_given()) {
+        for (uint64_t seed = seeds_begin(0, file, line); seeds_more(seed);
+             seed = seeds_next(seed)) {
+            s.fault_percent = seed % 2 ? 20 : 0;
+            (void)sweep_sample(&s, seed);
+        }
+        return;
+    }
+    points = sweep_run(&s);
+    if (jd_test_quick()) /* a third of the seeds */
+        at_least /= 3;
+    cr_assert_geq(points, at_least, "%u checkpoints", points);
+    s.fault_percent = 20;
+    (void)sweep_run(&s);
 }

@@ -28,4 +28,12 @@ unsigned sweep_run(const struct sweep *s);
 /* One seed, and a cancel at one of its checkpoints, both ways: for many seeds. */
 unsigned sweep_sample(const struct sweep *s, uint64_t seed);
 
+/*
+ * What a test does: the sweep without faults, then with, and at_least checkpoints in the former (a
+ * third when quick); or a sample for each seed, when the environment says which (seeds.h). On one
+ * line: compilers differ in the number of a call of several, and it names the place of the hashes.
+ */
+#define sweep_or_sample(s, at_least) sweep_or_sample_at((s), (at_least), __FILE__, __LINE__)
+void sweep_or_sample_at(struct sweep s, unsigned at_least, const char *file, int line);
+
 #endif /* SUPPORT_SWEEP_H */
