@@ -20,13 +20,17 @@ JD_BEGIN_DECLS
  * Time is virtual and jumps when nothing can run. Sockets made inside by jd_listen() and jd_dial()
  * are simulated, on addresses of the simulation's own; real descriptors do not work, and their use
  * is reported. What the program itself must not do is to ask for the real time, for randomness, or
- * for other threads: the same seed would then not give the same run.
+ * for other threads: the same seed would then not give the same run. JD_SIM_CATCH_ESCAPES finds where
+ * it does.
  */
 
 /* jd_sim_options.flags */
 #define JD_SIM_NO_ERRORS (1u << 0) /**< No socket call fails by a fault: it is short or slow. */
 #define JD_SIM_NO_ENOMEM (1u << 1) /**< No allocation fails by a fault. */
 #define JD_SIM_TRACE (1u << 2)     /**< Every event, one line each, on stderr. */
+/** System calls, clock reads and threads of simulated tasks are reported as JD_REPORT_ESCAPE, the
+ * first eight of a run. Linux on x86-64 from 5.11 on. */
+#define JD_SIM_CATCH_ESCAPES (1u << 3)
 
 /** How to simulate. */
 typedef struct jd_sim_options {
@@ -63,6 +67,7 @@ typedef struct jd_sim_options {
  * @retval -ETIMEDOUT  The time limit passed; or tasks resisted the final cancel, as in jd_run().
  * @retval -EBUSY      On a worker, or another simulation runs in this process.
  * @retval -EINVAL     @p fn is NULL, or an option is out of range.
+ * @retval -ENOSYS     JD_SIM_CATCH_ESCAPES, and the kernel or the machine cannot.
  * @retval -E2BIG      The options are of a newer version and say something unknown.
  * @retval -ENOMEM     No memory for the runtime.
  *

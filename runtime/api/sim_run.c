@@ -16,7 +16,7 @@
 
 #define SIM_WORKERS_DEFAULT 3u
 #define SIM_WORKERS_MAX 64u
-#define SIM_FLAGS (JD_SIM_NO_ERRORS | JD_SIM_NO_ENOMEM | JD_SIM_TRACE)
+#define SIM_FLAGS (JD_SIM_NO_ERRORS | JD_SIM_NO_ENOMEM | JD_SIM_TRACE | JD_SIM_CATCH_ESCAPES)
 
 static int options_read(const jd_sim_options *from, jd_sim_options *o)
 {
@@ -89,6 +89,9 @@ jd_result jd_sim_run(uint64_t seed, jd_fn fn, void *arg, const jd_sim_options *f
         return jd_err(err);
     if (worker_current() || sim_current())
         return jd_err(-EBUSY);
+    err = o.flags & JD_SIM_CATCH_ESCAPES ? sim_watch_check() : 0;
+    if (err)
+        return jd_err(err);
     err = sim_begin(&(struct sim_config){ .seed = seed,
                                           .workers = o.workers,
                                           .fault_percent = o.fault_percent,

@@ -130,9 +130,30 @@ static void jump(struct sim *sim, int64_t next)
     sim_trace(sim, EVENT_JUMP, 0, 0);
 }
 
+static void watch_begin(struct sim *sim)
+{
+    if (!sim->watch.wanted)
+        return;
+    if (!sim_watch_clocks())
+        sim_report_escape(sim, NULL,
+                          "clocks are not watched: other threads were running, or the kernel does "
+                          "not let their functions be replaced");
+    sim_watch_on(sim);
+}
+
+/* Tells what no choice point has told. */
+static void watch_end(struct sim *sim)
+{
+    if (!sim->watch.wanted)
+        return;
+    sim_watch_tell(sim);
+    sim_watch_off(sim);
+}
+
 void sim_serve(struct sim *sim, struct jd_runtime *rt)
 {
     sim->rt = rt;
+    watch_begin(sim);
     for (unsigned i = 0; i < sim->worker_count; i++)
         worker_begin(sim, &sim->workers[i], &rt->workers[i]);
     while (sim->alive > 0) { /* unbounded: until the run is over */
@@ -150,4 +171,5 @@ void sim_serve(struct sim *sim, struct jd_runtime *rt)
         else
             jump(sim, next);
     }
+    watch_end(sim);
 }

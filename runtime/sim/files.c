@@ -66,11 +66,7 @@ struct sim_file *sim_file_of(struct sim *sim, int fd)
 {
     unsigned i = (unsigned)(fd - SIM_FD_BASE);
 
-    if (fd < SIM_FD_BASE) {
-        sim_report_escape(sim, "a descriptor that is not simulated was used", fd);
-        return NULL;
-    }
-    return i < sim->file_room ? sim->files[i] : NULL;
+    return fd >= SIM_FD_BASE && i < sim->file_room ? sim->files[i] : NULL;
 }
 
 void sim_file_wake(struct sim *sim, struct sim_file *f)
@@ -189,6 +185,8 @@ int sim_net_close(struct sim *sim, int fd)
 {
     struct sim_file *f = sim_file_of(sim, fd);
 
+    if (fd < SIM_FD_BASE)
+        sim_report_descriptor(sim, task_current(), "close", fd);
     if (!f)
         return -EBADF;
     sim->files[fd - SIM_FD_BASE] = NULL;

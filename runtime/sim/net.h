@@ -44,7 +44,7 @@ struct sim_file {
 /* files.c */
 struct sim_file *sim_file_new(struct sim *sim, int family);
 int sim_file_number(struct sim *sim, struct sim_file *f); /* the new descriptor */
-struct sim_file *sim_file_of(struct sim *sim, int fd);    /* NULL: not open; reports an escape */
+struct sim_file *sim_file_of(struct sim *sim, int fd);    /* NULL: not open, or a real one */
 void sim_file_wake(struct sim *sim, struct sim_file *f);
 void sim_file_free(struct sim *sim, struct sim_file *f);
 void sim_file_put(struct sim *sim, struct sim_file *f, const char *from, size_t len);

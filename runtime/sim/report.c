@@ -5,6 +5,7 @@
  * Threads: the controller, with no worker running, so every task stands still.
  */
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 
 #include "io/op_wait.h"
@@ -12,8 +13,6 @@
 #include "sim/net.h"
 #include "task/slab.h"
 #include "task/stub.h"
-
-#define ESCAPES_TOLD 8u
 
 static const char *const op_names[OP_KIND_COUNT] = {
     [OP_RECV] = "recv",       [OP_SEND] = "send",       [OP_READ] = "read",
@@ -107,16 +106,37 @@ void sim_report_deadlock(struct sim *sim)
     (void)slab_foreach(sim->rt->stub, report_task, sim); /* in the order of the records */
 }
 
-void sim_report_escape(struct sim *sim, const char *what, int fd)
+const char *sim_op_name(unsigned kind)
 {
-    char message[160];
+    return op_names[kind];
+}
 
-    if (sim->escapes++ >= ESCAPES_TOLD)
+void sim_report_escape(struct sim *sim, struct jd_task *t, const char *format, ...)
+{
+    char message[320];
+    int head = snprintf(message, sizeof(message), "simulation: escape: ");
+    va_list args;
+
+    if (sim->escapes++ >= SIM_ESCAPES_TOLD)
         return;
-    snprintf(message, sizeof(message), "simulation: escape: %s (%d)", what, fd);
+    va_start(args, format);
+    vsnprintf(message + head, sizeof(message) - (size_t)head, format, args);
+    va_end(args);
     error_report(sim->rt, &(jd_report){ .size = sizeof(jd_report),
                                         .kind = JD_REPORT_ESCAPE,
                                         .message = message,
-                                        .task = task_current(),
+                                        .task = t,
                                         .error = -EBADF });
+}
+
+void sim_report_descriptor(struct sim *sim, struct jd_task *t, const char *call, int fd)
+{
+    char name[TASK_NAME_BYTES];
+
+    if (t)
+        sim_report_escape(sim, t, "task %s (id %llu): %s on descriptor %d, which is not simulated",
+                          task_display_name(t, name, sizeof(name)), (unsigned long long)t->id, call,
+                          fd);
+    else
+        sim_report_escape(sim, NULL, "%s on descriptor %d, which is not simulated", call, fd);
 }

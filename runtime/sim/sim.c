@@ -159,6 +159,8 @@ void sim_point(enum choice_point point)
 
     if (!sw || fiber_is_native(sw->w->fiber)) /* the last post-switch hook of a leaving worker */
         return;
+    if (JD_UNLIKELY(sim->watch.on))
+        sim_watch_tell(sim);
     if (point == CHOICE_CHECKPOINT)
         at_checkpoint(sw->w->current);
     if (point == CHOICE_TURN && sim_fault(sim, 20))
@@ -238,6 +240,7 @@ int sim_begin(const struct sim_config *c, struct sim **ret)
     /* What fails always never ends: a try that is put off must succeed some day. */
     sim->fault_percent = c->fault_percent < 90 ? c->fault_percent : 90;
     sim->flags = c->flags;
+    sim->watch.wanted = (c->flags & JD_SIM_CATCH_ESCAPES) != 0;
     sim->hash = mix(UINT64_C(0x6a61636b64617721), c->seed);
     sim->next_port = 40000;
     list_init(&sim->listeners);
@@ -262,6 +265,7 @@ void sim_end(struct sim *sim)
                                       .virtual_time = sim->now - SIM_START_NS,
                                       .open_files = sim->file_count,
                                       .handles = sim->handles,
+                                      .escapes = sim->escapes,
                                       .stuck = sim->stuck };
     self.sim = NULL;
     sim_free(sim);

@@ -37,6 +37,7 @@
 #include "reactor/port.h"
 #include "sched/choice.h"
 #include "sched/worker.h"
+#include "sim/watch.h"
 
 #define SIM_FD_BASE (1 << 20) /* above any limit of open files that a test has */
 #define SIM_START_NS INT64_C(1000000000)
@@ -89,7 +90,8 @@ struct sim {
     unsigned inline_depth;
     int error;        /* -EDEADLK, -ETIMEDOUT: why the run was ended */
     bool quiet;       /* the library is not made to fail: in the simulator's own work */
-    unsigned escapes; /* uses of real descriptors */
+    unsigned escapes; /* reported, and those that were too many to be */
+    struct sim_watch watch;
 
     struct sim_job *jobs; /* unordered; the earliest is searched for */
     unsigned job_count, job_room;
@@ -108,7 +110,7 @@ struct sim {
 struct sim_summary {
     uint64_t hash, events, steps;
     int64_t virtual_time;
-    unsigned open_files, handles;
+    unsigned open_files, handles, escapes;
     bool stuck;
 };
 
@@ -154,7 +156,10 @@ void sim_jobs_end(struct sim *sim); /* all that are left */
 
 /* report.c */
 void sim_report_deadlock(struct sim *sim);
-void sim_report_escape(struct sim *sim, const char *what, int fd);
+void sim_report_escape(struct sim *sim, struct jd_task *t, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+void sim_report_descriptor(struct sim *sim, struct jd_task *t, const char *call, int fd);
+const char *sim_op_name(unsigned kind);
 
 /* net.c */
 int sim_net_try(struct sim *sim, struct op *op); /* -EAGAIN: the op now waits at its file */

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <sys/uio.h>
 
+#include "io/op_wait.h"
 #include "io/sys.h"
 #include "sim/net.h"
 
@@ -64,6 +65,10 @@ int sim_net_try(struct sim *sim, struct op *op)
     struct sim_file *f = sim_file_of(sim, op->fd);
     int result = f ? try_op(sim, f, op) : -EBADF;
 
+    if (op->fd < SIM_FD_BASE)
+        sim_report_descriptor(sim, task_of_target(JD_CONTAINER_OF(op, struct op_wait, op)->target),
+                              sim_op_name(op->kind), op->fd);
+
     if (result == -EAGAIN)
         list_add_tail(&f->waiting, &op->port_link);
     return result;
@@ -77,9 +82,17 @@ void sim_net_leave(struct sim *sim, struct op *op)
 
 /* --- Calls ---------------------------------------------------------------------------------- */
 
-#define FILE_OF(fd) \
+/* NULL: not open. A real one is reported. */
+static struct sim_file *file_of(struct sim *sim, int fd, const char *call)
+{
+    if (fd < SIM_FD_BASE)
+        sim_report_descriptor(sim, task_current(), call, fd);
+    return sim_file_of(sim, fd);
+}
+
+#define FILE_OF(fd, call) \
     struct sim *sim = sim_current(); \
-    struct sim_file *f = sim_file_of(sim, fd); \
+    struct sim_file *f = file_of(sim, fd, call); \
     if (!f) \
     return -EBADF
 
@@ -97,39 +110,39 @@ static int call_socket(int domain, int type, int protocol)
 
 static int call_set_option(int fd, int level, int name, int value)
 {
-    FILE_OF(fd);
+    FILE_OF(fd, "setsockopt");
     (void)level, (void)name, (void)value;
     return 0;
 }
 
 static int call_bind(int fd, const struct sockaddr *addr, socklen_t len)
 {
-    FILE_OF(fd);
+    FILE_OF(fd, "bind");
     return sim_bind(sim, f, addr, len);
 }
 
 static int call_listen(int fd, int backlog)
 {
-    FILE_OF(fd);
+    FILE_OF(fd, "listen");
     return sim_listen(sim, f, backlog);
 }
 
 static int call_connect(int fd, const struct sockaddr *addr, socklen_t len)
 {
-    FILE_OF(fd);
+    FILE_OF(fd, "connect");
     return sim_connect(sim, f, addr, len);
 }
 
 static int call_local_name(int fd, struct sockaddr *addr, socklen_t *len)
 {
-    FILE_OF(fd);
+    FILE_OF(fd, "getsockname");
     sim_name_out(&f->local, addr, len);
     return 0;
 }
 
 static int call_peer_name(int fd, struct sockaddr *addr, socklen_t *len)
 {
-    FILE_OF(fd);
+    FILE_OF(fd, "getpeername");
     if (f->kind != FILE_STREAM || f->broken)
         return -ENOTCONN;
     sim_name_out(&f->remote, addr, len);
@@ -138,7 +151,7 @@ static int call_peer_name(int fd, struct sockaddr *addr, socklen_t *len)
 
 static int call_shutdown(int fd, int how)
 {
-    FILE_OF(fd);
+    FILE_OF(fd, "shutdown");
     return sim_stream_shutdown(sim, f, how);
 }
 
@@ -162,7 +175,7 @@ static bool call_is_socket_file(const char *path)
 static ssize_t call_recv(int fd, void *buf, size_t len, int flags)
 {
     struct iovec iov = { .iov_base = buf, .iov_len = len };
-    FILE_OF(fd);
+    FILE_OF(fd, "recv");
 
     return sim_stream_recv(sim, f, &iov, 1, flags);
 }
@@ -170,7 +183,7 @@ static ssize_t call_recv(int fd, void *buf, size_t len, int flags)
 static ssize_t call_send(int fd, const void *buf, size_t len, int flags)
 {
     struct iovec iov = { .iov_base = (void *)(uintptr_t)buf, .iov_len = len }; /* only read */
-    FILE_OF(fd);
+    FILE_OF(fd, "send");
 
     (void)flags;
     return sim_stream_send(sim, f, &iov, 1);
@@ -178,13 +191,13 @@ static ssize_t call_send(int fd, const void *buf, size_t len, int flags)
 
 static int call_poll_now(int fd, short events)
 {
-    FILE_OF(fd);
+    FILE_OF(fd, "poll");
     return sim_stream_poll(f, events);
 }
 
 static int call_status_flags(int fd)
 {
-    FILE_OF(fd);
+    FILE_OF(fd, "fcntl");
     (void)f;
     return O_RDWR | O_NONBLOCK;
 }
