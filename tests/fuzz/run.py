@@ -32,11 +32,11 @@ def environment():
 
 
 class Target:
-    def __init__(self, build, name):
+    def __init__(self, build, name, work="fuzz-work"):
         self.name = name
         self.program = build / "tests/fuzz" / f"fuzz_{name}"
         self.seeds = CORPUS / name
-        self.work = build / "fuzz-work" / name
+        self.work = build / work / name
         self.corpus = self.work / "corpus"
         self.found = self.work / "found"
         for folder in (self.seeds, self.corpus, self.found):
@@ -48,10 +48,12 @@ class Target:
             return subprocess.run(command, stdout=out, stderr=out, stdin=subprocess.DEVNULL,
                                   env=environment(), check=False).returncode
 
-    def run(self, seconds):
+    def run(self, seconds, seed=0):
+        """The corpus, then what libFuzzer makes of it; seed 0 is another one each time."""
         log = self.work / "log"
-        status = self.call([f"-max_total_time={seconds}", f"-artifact_prefix={self.found}/",
-                            str(self.corpus), str(self.seeds)], log)
+        status = self.call([f"-max_total_time={seconds}", f"-seed={seed}",
+                            f"-artifact_prefix={self.found}/", str(self.corpus), str(self.seeds)],
+                           log)
         text = log.read_text(encoding="utf-8", errors="replace")
         self.report(text, status)
         return status == 0
@@ -99,10 +101,14 @@ class Target:
         return True
 
 
+def target_names():
+    return sorted(p.stem[5:] for p in (ROOT / "tests/fuzz").glob("fuzz_*.c"))
+
+
 def main():
     build, *words = sys.argv[1:]
     build = pathlib.Path(build).resolve()
-    names = sorted(p.stem[5:] for p in (ROOT / "tests/fuzz").glob("fuzz_*.c"))
+    names = target_names()
     minimise = "--minimise" in words
     seconds = next((int(w) for w in words if w.isdigit()), 60)
     asked = [w for w in words if not w.isdigit() and not w.startswith("--")]
