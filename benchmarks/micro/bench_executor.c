@@ -67,9 +67,9 @@ static void run_four(long n)
 static jd_result main_task(void *arg)
 {
     const struct row rows[] = {
-        { "100k no-ops at once", run_at_once, MOST },
-        { "no-op, one by one", run_one_by_one, 10000 },
-        { "no-op, four at once", run_four, 20000 },
+        { "100k no-ops at once", run_at_once, MOST, NULL },
+        { "no-op, one by one", run_one_by_one, 10000, NULL },
+        { "no-op, four at once", run_four, 20000, NULL },
     };
     jd_executor_stats s = JD_EXECUTOR_STATS_INIT;
 

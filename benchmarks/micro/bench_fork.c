@@ -78,9 +78,9 @@ static void run_fib_plain(long n)
 static jd_result main_task(void *arg)
 {
     const struct row rows[] = {
-        { "fork+join", run_flat, 50000 },
-        { "fib, per fork", run_fib, 28656 },
-        { "fib, plain calls", run_fib_plain, 28656 },
+        { "fork+join", run_flat, 50000, NULL },
+        { "fib, per fork", run_fib, 28656, NULL },
+        { "fib, plain calls", run_fib_plain, 28656, NULL },
     };
 
     measure_rows(ROWS(rows));

@@ -80,10 +80,10 @@ static void run_work(long n)
 static jd_result main_task(void *arg)
 {
     const struct row rows[] = {
-        { "plain calls", run_work, 65536 },
-        { "fork tree", run_forks, 65536 },
-        { "task tree", run_tasks, 65536 },
-        { "flat tasks", run_flat, 65536 },
+        { "plain calls", run_work, 65536, NULL },
+        { "fork tree", run_forks, 65536, NULL },
+        { "task tree", run_tasks, 65536, NULL },
+        { "flat tasks", run_flat, 65536, NULL },
     };
 
     measure_rows(ROWS(rows));

@@ -26,8 +26,8 @@ static void run_try(long n)
 static jd_result main_task(void *arg)
 {
     const struct row rows[] = {
-        { "acquire+release", run_pair, 20000 },
-        { "try_acquire+release", run_try, 20000 },
+        { "acquire+release", run_pair, 20000, NULL },
+        { "try_acquire+release", run_try, 20000, NULL },
     };
 
     measure_rows(ROWS(rows));

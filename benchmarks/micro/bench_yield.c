@@ -50,9 +50,9 @@ static void run_alone(long n)
 static jd_result main_task(void *arg)
 {
     const struct row rows[] = {
-        { "yield between 2 tasks", run_two, 19200 },
-        { "yield between 64 tasks", run_many, 19200 },
-        { "yield alone", run_alone, 20000 },
+        { "yield between 2 tasks", run_two, 19200, NULL },
+        { "yield between 64 tasks", run_many, 19200, NULL },
+        { "yield alone", run_alone, 20000, NULL },
     };
 
     measure_rows(ROWS(rows));

@@ -25,6 +25,7 @@ struct row {
     const char *name;
     void (*run)(long n); /* does n operations */
     long n;
+    void (*prepare)(long n); /* before each run, not timed; or NULL */
 };
 
 static __attribute__((noinline, unused)) jd_result plain_call(void *arg)
@@ -66,8 +67,11 @@ static inline void time_runs(const struct row *row, double *ns)
     long n = ops_of(row);
 
     for (int i = 0; i < RUNS; i++) {
-        int64_t start = jd_now();
+        int64_t start;
 
+        if (row->prepare)
+            row->prepare(n);
+        start = jd_now();
         row->run(n);
         ns[i] = (double)(jd_now() - start) / (double)n;
     }
@@ -78,7 +82,7 @@ static inline double least_ns(void (*run)(long n))
 {
     static double ns[RUNS];
 
-    time_runs(&(struct row){ "", run, 50000 }, ns);
+    time_runs(&(struct row){ .name = "", .run = run, .n = 50000 }, ns);
     return ns[0];
 }
 
