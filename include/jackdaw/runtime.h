@@ -254,6 +254,39 @@ JD_API unsigned jd_worker_count(const jd_runtime *rt);
  */
 JD_API int jd_worker_index(void);
 
+/**
+ * Keep something with a runtime until that is freed: what a library beside this one needs once per
+ * runtime. There is one value per key, and it stays.
+ *
+ * @param rt      Runtime.
+ * @param key     Which value: any address that is the library's own, as that of a static variable.
+ * @param value   Not NULL. Stays the caller's on failure.
+ * @param detach  Called with @p value by jd_runtime_free() when no task and no other thread of the
+ *                runtime is left, the latest first; NULL = nothing is to be done.
+ *
+ * @retval 0          Kept.
+ * @retval -EALREADY  The key has a value, perhaps since a moment ago: jd_runtime_attached() has it.
+ * @retval -ENOMEM    Out of memory.
+ * @retval -EINVAL    A NULL that must not be.
+ *
+ * @suspends No.  @threads Any.  @cancel No.
+ * @memory   One small block until the runtime is freed.  @cost O(keys).  @since 0.1
+ */
+JD_API JD_NODISCARD int jd_runtime_attach(jd_runtime *rt, const void *key, void *value,
+                                          void (*detach)(void *value));
+
+/**
+ * What jd_runtime_attach() keeps under a key.
+ *
+ * @param rt   Runtime.
+ * @param key  As given to jd_runtime_attach().
+ * @return     The value; NULL: none, or @p rt is NULL.
+ *
+ * @suspends No.  @threads Any.  @cancel No.
+ * @memory   None.  @cost O(keys), without a lock.  @since 0.1
+ */
+JD_API void *jd_runtime_attached(const jd_runtime *rt, const void *key);
+
 /** What a runtime found and chose; a snapshot. Strings are valid as long as the runtime. */
 typedef struct jd_info {
     size_t size;         /**< Set by JD_INFO_INIT; filled up to this size. */

@@ -13,6 +13,9 @@ struct done_callback;
 /* runtime.c */
 int runtime_new(const struct config *c, jd_runtime **ret);
 
+/* attach.c: latest first; nobody uses the runtime any more. */
+void attachments_free(struct jd_runtime *rt);
+
 /* run.c: the calling thread serves worker 0 until the runtime stops. 0, -EBUSY, -ESHUTDOWN, ... */
 /* until: its end stops the run, through `stopper`, which is consumed; both NULL = jd_stop(). */
 int runtime_run(struct jd_runtime *rt, jd_future *until, struct done_callback *stopper);

@@ -297,6 +297,7 @@ int jd_runtime_free(jd_runtime *rt)
     drop_leftovers(rt);
     orphan_handles(rt);
     wait_for_strangers(rt); /* the last ones that found it by its stub */
+    attachments_free(rt);
     runtime_destroy(rt);
     return 0;
 }

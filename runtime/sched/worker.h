@@ -40,6 +40,7 @@
 #include "task/stub.h"
 #include "task/task.h"
 
+struct attachment;
 struct jd_runtime;
 struct sim;
 
@@ -199,6 +200,7 @@ struct jd_runtime {
     bool overflow_reports; /* we installed the handler */
     bool has_quota;        /* the cgroup gives less than the workers could use */
     struct sim *sim;       /* plays the workers in place of threads; else NULL */
+    JD_ATOMIC(struct attachment *) attachments; /* what other libraries keep here: api/attach.c */
     struct jd_executor *executors[EXECUTOR_CLASSES]; /* by JD_EXECUTOR_*; constant */
     struct jd_runtime *next_runtime;                 /* list for fork(), guarded by its lock */
 };
