@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """What README says about using the library: install it, compile a program by pkg-config, run that.
 
-usage: check_install.py BUILD_FOLDER PROGRAM.c CC...
+usage: check_install.py BUILD_FOLDER PACKAGE PROGRAM.c CC...
 """
 import json
 import os
@@ -22,7 +22,7 @@ def option(build, name):
 
 
 def main():
-    build, source, cc = sys.argv[1], sys.argv[2], sys.argv[3:]
+    build, package, source, cc = sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4:]
     with tempfile.TemporaryDirectory() as folder:
         output("meson", "install", "-C", build, "--no-rebuild", "--destdir", folder)
         prefix = folder + option(build, "prefix")
@@ -30,7 +30,7 @@ def main():
         env = {**os.environ, "PKG_CONFIG_PATH": str(libdir / "pkgconfig"),
                "LD_LIBRARY_PATH": str(libdir)}
         flags = output("pkg-config", f"--define-variable=prefix={prefix}", "--cflags", "--libs",
-                       "jackdaw", env=env).split()
+                       package, env=env).split()
         program = folder + "/program"
         output(*cc, "-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Werror", source, *flags,
                "-o", program)
