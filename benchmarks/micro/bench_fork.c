@@ -89,7 +89,7 @@ static jd_result main_task(void *arg)
 
 static jd_result two_workers(void *arg)
 {
-    const struct row rows[] = { { "fib, per fork, two workers", run_fib, 28656 } };
+    const struct row rows[] = { { "fib, per fork, two workers", run_fib, 28656, NULL } };
 
     measure_rows(ROWS(rows));
     return jd_ok(arg);

@@ -67,10 +67,10 @@ static void run_detached(long n)
 static jd_result main_task(void *arg)
 {
     const struct row rows[] = {
-        { "spawn+join inline", run_inline, 6400, NULL, NULL },
-        { "spawn+join queued", run_queued, 6400 },
-        { "spawn+await", run_awaited, 6400, NULL, NULL },
-        { "spawn+join eager", run_eager, 6400 },
+        { "spawn+join inline", run_inline, 6400, NULL },
+        { "spawn+join queued", run_queued, 6400, NULL },
+        { "spawn+await", run_awaited, 6400, NULL },
+        { "spawn+join eager", run_eager, 6400, NULL },
         { "spawn detached", run_detached, 6400, NULL },
     };
 
