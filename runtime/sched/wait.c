@@ -35,7 +35,7 @@ int wait_open_at(struct wait *w, struct jd_task *task, unsigned kind, const stru
     w->parker = NULL;
     w->cancellable = task && (kind & WAIT_CANCELLABLE);
     if (task) {
-        if (w->cancellable)
+        if (w->cancellable && JD_UNLIKELY(!scope_is_linked(task->scope)))
             scope_link(task->scope);
         w->target = &task->target;
     } else {
@@ -46,7 +46,10 @@ int wait_open_at(struct wait *w, struct jd_task *task, unsigned kind, const stru
             return -ENOMEM;
         w->target = parker_target(w->parker);
     }
-    w->seq = word_wait_begin(&w->target->word, w->cancellable);
+    if (w->cancellable && (kind & WAIT_LOCKS))
+        w->seq = word_wait_begin_locking(&w->target->word);
+    else
+        w->seq = word_wait_begin(&w->target->word, w->cancellable);
     choice(CHOICE_CALL);
     return 0;
 }
@@ -134,15 +137,18 @@ int outcome_await(struct jd_future *f, int64_t deadline, unsigned kind)
     struct jd_task *task;
     struct wait w;
     unsigned cause;
-    int err = call_begin(kind, &task);
+    int err = 0;
 
+    task = call_begin_plain();
+    if (!task)
+        err = call_begin(kind, &task);
     if (err)
         return err;
     if (outcome_is_done(&f->outcome))
         return 0;
     if (task && f == &task->future)
         return -EDEADLK;
-    err = wait_open(&w, task, kind);
+    err = wait_open(&w, task, kind | WAIT_LOCKS);
     if (err)
         return err;
     waiter_init(&node, w.target, w.seq);

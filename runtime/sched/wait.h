@@ -22,6 +22,7 @@
 enum wait_kind {
     WAIT_CANCELLABLE = 1, /* S: an outer cancel ends it */
     WAIT_THREADS = 2,     /* TS: plain threads may do it, too */
+    WAIT_LOCKS = 4,       /* the caller links its node under a lock, before wait_sleep() */
 };
 
 struct parker;

@@ -144,7 +144,7 @@ static JD_NOINLINE int acquire_owing(struct sem *s, struct jd_task *task, uint32
     struct waiter node;
     struct wait w;
 
-    (void)wait_open(&w, task, WAIT_CANCELLABLE); /* fails for threads only */
+    (void)wait_open(&w, task, WAIT_CANCELLABLE | WAIT_LOCKS); /* fails for threads only */
     waiter_init(&node, w.target, w.seq);
     node.want = k;
     wake_batch_init(&batch);
@@ -163,7 +163,7 @@ static int acquire_exact(struct sem *s, struct jd_task *task, uint32_t k, int64_
         return 0;
     if (timeout <= 0)
         return -ETIMEDOUT;
-    err = wait_open(&w, task, WAIT_CANCELLABLE | WAIT_THREADS);
+    err = wait_open(&w, task, WAIT_CANCELLABLE | WAIT_THREADS | WAIT_LOCKS);
     if (err)
         return err;
     waiter_init(&node, w.target, w.seq);

@@ -131,8 +131,25 @@ static void drained_flush(struct drained *d)
         future_drop_callback(JD_CONTAINER_OF(node, struct waiter, link));
 }
 
+/* Lock bit held: the usual end, where nobody has asked but one waiter. */
+static inline bool outcome_end_lone(struct outcome *o, struct list *first)
+{
+    struct waiter *w = JD_CONTAINER_OF(first, struct waiter, link);
+    struct wait_target *target = w->target;
+    enum word_wake_result won;
+
+    if (first->next != first || w->want != NODE_WAITER)
+        return false;
+    first->next = NULL;                               /* as outcome_unlink() */
+    won = word_wake(&target->word, w->seq, w->cause); /* losing: cancelled or timed out before */
+    outcome_unlock(o, NULL, OUTCOME_DONE);
+    if (won == WAKE_QUEUE)
+        wait_target_ready(target);
+    return true;
+}
+
 /* Lock bit held. Says DONE, and wakes everybody. */
-static void outcome_end(struct outcome *o, struct list *first, bool failed)
+static JD_NOINLINE void outcome_end_many(struct outcome *o, struct list *first, bool failed)
 {
     struct drained d;
 
@@ -145,6 +162,12 @@ static void outcome_end(struct outcome *o, struct list *first, bool failed)
         if (d.more)
             first = outcome_first(outcome_lock(o));
     } while (d.more);
+}
+
+static inline void outcome_end(struct outcome *o, struct list *first, bool failed)
+{
+    if (!first || !outcome_end_lone(o, first))
+        outcome_end_many(o, first, failed);
 }
 
 void outcome_finish(struct outcome *o)

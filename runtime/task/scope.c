@@ -31,9 +31,7 @@ void scope_link(struct scope *s)
 {
     struct scope *parent = s->parent;
 
-    /* [SCOPE-1] Acquire, pairs with the release below: linked means that all ancestors are, too
-     * (they were linked first, maybe by another child's task). */
-    if (!parent || (atom_load(&s->flags, acquire) & SCOPE_LINKED))
+    if (scope_is_linked(s))
         return;
     scope_link(parent);
     spin_lock(&parent->lock);

@@ -81,6 +81,14 @@ void scope_cancel(struct scope *s, uint32_t flag);
 bool scope_is_cancelled_slow(struct scope *s);
 bool scope_check_slow(struct scope *s);
 
+/* Does a cancel of an outer scope find it? A root has none. */
+static inline bool scope_is_linked(const struct scope *s)
+{
+    /* [SCOPE-1] Acquire, pairs with the release in scope_link(): linked means that all ancestors
+     * are, too (they were linked first, maybe by another child's task). */
+    return !s->parent || (atom_load(&s->flags, acquire) & SCOPE_LINKED) != 0;
+}
+
 /* True when no scope up to the first shield is cancelled or has a deadline: the usual case. */
 static inline bool scope_is_plain(const struct scope *s)
 {

@@ -87,16 +87,22 @@ static inline bool word_claim(struct task_word *w)
     return atom_cas(&w->bits, &bits, (bits & ~WORD_RUN_MASK) | WORD_RUNNING, acq_rel, relaxed);
 }
 
-/* Opens the next wait and returns its number. Nodes that carry the number are linked after this. */
-static inline uint32_t word_wait_begin(struct task_word *w, bool cancellable)
+/* What the word says in the next wait. */
+static inline uint64_t word_next_wait(const struct task_word *w)
 {
     /* Relaxed: I4, we are the runner and no wait is open. */
     uint64_t bits = atom_load(&w->bits, relaxed);
-    uint64_t next;
 
     JD_ASSERT(word_run(bits) == WORD_RUNNING);
     JD_ASSERT(!(bits & WORD_WAITING));
-    next = ((uint64_t)(word_seq(bits) + 1) << WORD_SEQ_SHIFT) | WORD_RUNNING | WORD_WAITING;
+    return ((uint64_t)(word_seq(bits) + 1) << WORD_SEQ_SHIFT) | WORD_RUNNING | WORD_WAITING;
+}
+
+/* Opens the next wait and returns its number. Nodes that carry the number are linked after this. */
+static inline uint32_t word_wait_begin(struct task_word *w, bool cancellable)
+{
+    uint64_t next = word_next_wait(w);
+
     if (cancellable)
         /* [CANCEL-1] Seq_cst, Dekker with scope_cancel(): we open the wait, then look at the
          * cancel flags; it sets the flag, then looks for open waits. One of us sees the other;
@@ -105,6 +111,16 @@ static inline uint32_t word_wait_begin(struct task_word *w, bool cancellable)
     else
         /* Relaxed: published by the lock of the object into which the node is linked. */
         atom_store(&w->bits, next, relaxed);
+    return word_seq(next);
+}
+
+/* The same, cancellable, for a caller that takes a lock before it looks at the cancel flags. */
+static inline uint32_t word_wait_begin_locking(struct task_word *w)
+{
+    uint64_t next = word_next_wait(w);
+
+    /* [CANCEL-1] As in word_wait_begin(). */
+    atom_store_before_rmw(&w->bits, next | WORD_CANCELLABLE);
     return word_seq(next);
 }
 

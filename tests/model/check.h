@@ -114,6 +114,7 @@ uint64_t check_newest(void *addr, unsigned bytes);
 #define atom_fence(order) check_fence(CHECK_ORDER_##order, CHECK_SITE(#order))
 /* The order within a thread is kept; the heavy fence is one of all threads at that moment. */
 #define atom_fence_light() ((void)0)
+#define atom_store_before_rmw(obj, value) atom_store(obj, value, seq_cst)
 #define check_heavy_fence() check_fence_all(CHECK_SITE("heavy fence"))
 
 #define plain_read(lvalue) \
