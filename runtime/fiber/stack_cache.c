@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/mark.h"
 #include "fiber/overflow.h"
 #include "fiber/stack.h"
 
@@ -34,13 +35,16 @@ void stack_cache_fini(struct stack_cache *c)
 
 struct fiber *stack_take(struct stack_cache *c)
 {
-    if (JD_UNLIKELY(c->count == 0))
+    if (JD_UNLIKELY(c->count == 0)) {
+        MARK(STACK_CACHE_EMPTY);
         c->count = stack_pool_take_batch(c->pool, c->stacks, STACK_CACHE_BATCH);
+    }
     return c->stacks[--c->count];
 }
 
 static JD_NOINLINE void spill_oldest(struct stack_cache *c)
 {
+    MARK(STACKS_SPILLED);
     stack_pool_put_batch(c->pool, c->stacks, STACK_CACHE_BATCH);
     c->count -= STACK_CACHE_BATCH;
     memmove(c->stacks, c->stacks + STACK_CACHE_BATCH, c->count * sizeof(c->stacks[0]));

@@ -7,6 +7,7 @@
 #include <errno.h>
 
 #include "base/clock.h"
+#include "base/mark.h"
 
 /* The reactor's callback: maybe before reactor_submit() has returned, on any of its threads. */
 static void op_wait_complete(struct op *op)
@@ -28,8 +29,10 @@ static JD_NOINLINE void op_wait_cancel(struct jd_task *task, struct op_wait *w, 
 
     reactor_cancel(worker->rt->reactor, worker->index, &w->op);
     (void)wait_open(&second, task, 0); /* cannot fail: no parker is needed for a task */
-    if (!handover_move(&w->handover, first_seq, second.seq))
+    if (!handover_move(&w->handover, first_seq, second.seq)) {
+        MARK(COMPLETED_BEFORE_ASKED);
         (void)word_wake(&second.target->word, second.seq, CAUSE_GRANTED); /* nobody else can */
+    }
     cause = wait_sleep(&second, CLOCK_FOREVER);
     JD_ASSERT(cause == CAUSE_GRANTED);
     wait_close(&second);
@@ -60,7 +63,10 @@ int op_wait(struct jd_task *task, struct op_wait *w, int64_t deadline)
     if (JD_LIKELY(cause == CAUSE_GRANTED))
         return w->op.result;
     op_wait_cancel(task, w, first.seq);
-    if (w->op.result != -ECANCELED)
+    if (w->op.result != -ECANCELED) {
+        MARK(COMPLETION_BEATS_CANCEL);
         return w->op.result;
+    }
+    MARK(CANCEL_BEATS_COMPLETION);
     return wait_error(&first, cause);
 }

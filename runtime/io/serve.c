@@ -29,6 +29,7 @@
 #include "atomic/spin.h"
 #include "base/alloc.h"
 #include "base/list.h"
+#include "base/mark.h"
 #include "io/sys.h"
 #include "sched/wait.h"
 
@@ -181,6 +182,7 @@ static int back_off(int error, int64_t *delay)
         return 0;
     if (!is_shortage(error))
         return error;
+    MARK(ACCEPT_BACKED_OFF);
     if (*delay == 0)
         *delay = BACKOFF_MIN;
     else

@@ -49,6 +49,7 @@
  * a heavy fence per steal (flat fan-out twice as slow as one worker); a lock between forcer and
  * owner (a forcer that loses its CPU would stop the owner).
  */
+#include "base/mark.h"
 #include "queue/ring.h"
 
 #define DEQUE_LEASED (UINT64_C(1) << 63) /* the forcer is about to raise split */
@@ -103,6 +104,7 @@ static JD_NOINLINE JD_UNUSED struct ring *deque_make_room(struct deque *d, struc
         return ring;
     ring = ring_grow(d->memory, ring, d->top_seen, bottom, bottom - d->top_seen + 1);
     if (ring) {
+        MARK(DEQUE_GREW);
         /* [DQ-4] Release, pairs with the load of ring in deque_steal(): publishes the copies. */
         atom_store(&d->ring, ring, release);
     }
@@ -194,8 +196,10 @@ static JD_NOINLINE JD_UNUSED void *deque_take_slow(struct deque *d, uint64_t b)
         item = ring_get(ring, b);
         /* [DQ-1] seq_cst, pairs with deque_steal(): I3, I4. Relaxed on failure: the winner is a
          * thief, and nothing of its is read. */
-        if (!atom_cas(&d->top, &top, top + 1, seq_cst, relaxed))
+        if (!atom_cas(&d->top, &top, top + 1, seq_cst, relaxed)) {
+            MARK(TAKE_LOST);
             item = NULL;
+        }
     }
     /* Empty now: top == b + 1. [DQ-2] Release, pairs with the load of split in deque_steal().
      * Relaxed would let it pass our failing CAS: the thief that beats us could read this split
@@ -241,6 +245,7 @@ static inline void *deque_steal(struct deque *d, bool *ret_lost)
     /* [DQ-1] seq_cst: I3, I4. [DQ-3] Release part: our slot read comes before its reuse. Relaxed on
      * failure: what we read is thrown away. */
     if (!atom_cas(&d->top, &top, top + 1, seq_cst, relaxed)) {
+        MARK(STEAL_LOST);
         *ret_lost = true;
         return NULL;
     }
@@ -286,7 +291,8 @@ static inline void deque_force(struct deque *d)
     if (bottom < (split & DEQUE_INDEX))
         bottom = split & DEQUE_INDEX;
     /* [DQ-2] Release, pairs with the load of split in deque_steal(). */
-    (void)atom_cas(&d->split, &split, bottom, release, relaxed); /* losing: the owner answered */
+    if (atom_cas(&d->split, &split, bottom, release, relaxed)) /* losing: the owner answered */
+        MARK(FORKS_FORCED);
 }
 
 /* A hint: exact only for the owner while nobody steals. */

@@ -30,6 +30,7 @@
  * claims of 8 by the owner (0.7 ns against 4.7, but stranded behind a long task until thieves can
  * revoke them); Chase-Lev with steals one by one.
  */
+#include "base/mark.h"
 #include "queue/ring.h"
 
 struct fifo {
@@ -76,6 +77,7 @@ static JD_NOINLINE JD_UNUSED struct ring *fifo_make_room(struct fifo *f, struct 
         return ring;
     ring = ring_grow(f->memory, ring, f->head_seen, tail, tail + count - f->head_seen);
     if (ring) {
+        MARK(FIFO_GREW);
         /* [FIFO-3] Release, pairs with the load of ring in fifo_claim(): publishes the copies. */
         atom_store(&f->ring, ring, release);
     }
@@ -169,6 +171,7 @@ static JD_ALWAYS_INLINE unsigned fifo_claim(struct fifo *f, void **out, unsigned
          * their reuse. Relaxed on failure: tail is loaded again. */
         if (atom_cas(&f->head, &head, head + n, release, relaxed))
             return n;
+        MARK(CLAIM_LOST);
     }
 }
 

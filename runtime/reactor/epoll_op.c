@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "base/assert.h"
+#include "base/mark.h"
 
 #define LEN_MAX 0x7ffff000u /* what read(2) moves at most; results are int */
 #define TERMINAL_BYTES 256  /* in one attempt, two system calls each; arbitrary */
@@ -123,6 +124,7 @@ static int move_when_ready(const struct op *op, const struct iovec *iov, int cou
     struct iovec part = iov[0];
     int ready = is_ready(op->fd, is_write(op) ? POLLOUT : POLLIN);
 
+    MARK(POLLED_FIRST);
     if (ready < 0)
         return ready;
     if (!is_write(op))

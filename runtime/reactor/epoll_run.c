@@ -13,6 +13,7 @@
 #include <sys/epoll.h>
 
 #include "base/assert.h"
+#include "base/mark.h"
 #include "reactor/epoll_op.h"
 #include "reactor/epoll_port.h"
 
@@ -70,8 +71,10 @@ static int register_at(struct fd_slot *slot, int instance, int fd, uint32_t even
 
     if (epoll_ctl(instance, ctl, fd, &ev) == 0)
         return 0;
-    if (errno == ENOENT) /* the user closed the number and got it again */
+    if (errno == ENOENT) { /* the user closed the number and got it again */
+        MARK(EPOLL_FOUND_NOTHING);
         return epoll_ctl(instance, EPOLL_CTL_ADD, fd, &ev) < 0 ? -errno : 0;
+    }
     if (errno == EEXIST)
         return epoll_ctl(instance, EPOLL_CTL_MOD, fd, &ev) < 0 ? -errno : 0;
     return -errno;
@@ -87,9 +90,11 @@ static int arm(struct reactor *r, struct fd_slot *slot, int fd, int home)
         return 0;
     if (slot->epoll_armed)
         home = slot->epoll_port; /* others wait there */
-    else if (slot->epoll_port >= 0 && slot->epoll_port != home)
+    else if (slot->epoll_port >= 0 && slot->epoll_port != home) {
+        MARK(EPOLL_MOVED);
         /* ENOENT: closed by the user meanwhile. */
         (void)epoll_ctl(instance_of(r, slot->epoll_port), EPOLL_CTL_DEL, fd, NULL);
+    }
     error = register_at(slot, instance_of(r, home), fd, events, slot->epoll_port == home);
     slot->epoll_port = error < 0 ? -1 : home;
     slot->epoll_armed = error < 0 ? 0 : events;

@@ -20,6 +20,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/fault.h"
+#include "base/mark.h"
 #include "base/membarrier.h"
 
 static pthread_mutex_t handler_mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -168,6 +169,7 @@ bool nudge_send(struct nudge *n, unsigned index)
     tid = locate(t, &cpu);
     if (tid == 0 || tid == gettid() || !claim_turn(t))
         return false;
+    MARK(NUDGED);
     /* A failed call (the thread moved or ended) has no effect; I1 repeats it where it matters. */
     if (n->how == NUDGE_SIGNAL)
         (void)syscall(SYS_tgkill, getpid(), tid, SIGURG);

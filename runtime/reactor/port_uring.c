@@ -18,6 +18,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/fault.h"
+#include "base/mark.h"
 #include "reactor/uring_op.h"
 #include "reactor/uring_port.h"
 
@@ -100,6 +101,7 @@ static bool handle_op(struct uring_port *p, const struct ring_completion *cqe)
     uring_note_completed(op);
     JD_ASSERT(op->generation == (uint16_t)(cqe->user_data >> 48));
     if (!uring_op_ended(op, cqe->res, &result)) {
+        MARK(OP_GOES_ON);
         if (uring_queue_again(p, op))
             return false;
         result = -ECANCELED;
@@ -156,7 +158,11 @@ static int reap(struct uring_port *p, int rounds, bool submit)
 
 static unsigned kernel_wants(const struct uring_port *p)
 {
-    return ring_flags(&p->ring) & (IORING_SQ_CQ_OVERFLOW | IORING_SQ_TASKRUN);
+    unsigned flags = ring_flags(&p->ring);
+
+    if (flags & IORING_SQ_CQ_OVERFLOW)
+        MARK(CQ_OVERFLOW);
+    return flags & (IORING_SQ_CQ_OVERFLOW | IORING_SQ_TASKRUN);
 }
 
 static int uring_poll(struct port *base)

@@ -21,6 +21,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/mark.h"
 #include "reactor/port.h"
 
 #define SQ_ENTRIES_DEFAULT 256u
@@ -242,6 +243,7 @@ static void close_and_tell(struct reactor *r, struct fd_slot *slot, struct fd_cl
 static int result_when_asked(struct reactor *r, const struct op *op, uint8_t asked, int result)
 {
     if ((asked & OP_ASKED_CLOSE) && op->kind == OP_ACCEPT && result >= 0) {
+        MARK(ACCEPTED_INTO_CLOSE);
         (void)release_fd(
             r, result); /* nobody who closes a listener expects another connection from it */
         return -EBADF;
@@ -318,6 +320,7 @@ static int close_without_slot(struct reactor *r, struct fd_close *c)
 {
     int error = release_fd(r, c->fd);
 
+    MARK(CLOSE_WITHOUT_SLOT);
     if (error == -EBADF)
         return error;
     c->result = error;

@@ -9,6 +9,7 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "base/mark.h"
 
 #define SLOT_BITS 6
 #define BATCH_MAX 32                 /* claims per hold of the lock */
@@ -302,8 +303,10 @@ static void wheel_open(struct timer_wheel *w, unsigned number, int64_t elapsed)
 static bool wheel_drain(struct timer_wheel *w, unsigned *moves)
 {
     while (!list_is_empty(&w->opened)) {
-        if (*moves == 0)
+        if (*moves == 0) {
+            MARK(TIMER_MOVES_SPENT);
             return false;
+        }
         --*moves;
         struct timer *t = timer_of(list_pop_head(&w->opened));
 

@@ -15,6 +15,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/fault.h"
+#include "base/mark.h"
 #include "reactor/uring_op.h"
 #include "reactor/uring_port.h"
 
@@ -31,8 +32,10 @@ static bool stage(struct uring_port *p, struct op *op)
 {
     struct io_uring_sqe *sqe = fault_hit(FAULT_SQ_FULL) ? NULL : ring_sqe(&p->ring);
 
-    if (!sqe)
+    if (!sqe) {
+        MARK(SQ_FULL);
         return false;
+    }
     op->generation = p->generation++;
     op->state = URING_STAGED;
     uring_op_prepare(op, sqe);
@@ -165,6 +168,8 @@ void uring_queue_submit(struct uring_port *p)
         int ret;
 
         note_foreign(p, self);
+        if (self != p->base.index)
+            MARK(HELPER_SUBMITS);
         ret = ring_enter(&p->ring, uring_port_fd_index(p), n, 0, 0, 0);
         JD_ASSERT(ret >= 0 || ring_will_recover(ret));
         if (ret < 0 && ret != -EINTR)
@@ -183,9 +188,10 @@ bool uring_queue_ask(struct uring_port *p, struct op *op, uint8_t why)
     /* [URING-1] RMW against the one in uring_queue_end(): the second sees the first (I2). */
     before = atom_fetch_or(&op->asked, why, acq_rel);
     if (before & OP_DONE) {
-        /* its last CQE was reaped: success beats cancel */
+        MARK(ASKED_TOO_LATE); /* its last CQE was reaped: success beats cancel */
     } else if (op->state == URING_WAITING) {
         fifo_del(p, op);
+        MARK(ENDED_IN_QUEUE);
         /* [URING-1] Nobody else ends an op in the FIFO; keeps a second asker off. */
         atom_fetch_or(&op->asked, OP_DONE, acq_rel);
         idle = true;

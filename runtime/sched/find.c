@@ -9,6 +9,7 @@
  * What a burning worker leaves behind otherwise (completions, due timers, its LIFO slot) is taken
  * only when the watchdog calls it stale.
  */
+#include "base/mark.h"
 #include "sched/choice.h"
 #include "sched/fork.h"
 #include "sched/worker.h"
@@ -26,6 +27,7 @@ static inline struct jd_task *accept_entry(void *entry)
         t->fiber = NULL;
         return t;
     }
+    MARK(STALE_ENTRY);
     future_unref(&t->future); /* the entry's reference */
     return NULL;
 }
@@ -141,8 +143,11 @@ static struct jd_task *steal_from(struct worker *w, struct worker *victim)
 
     if (!t)
         t = fork_steal(w, victim);
-    if (!t)
+    if (!t) {
         t = steal_stale(victim);
+        if (t)
+            MARK(LIFO_STOLEN);
+    }
     return t;
 }
 
@@ -179,6 +184,8 @@ bool sched_help_stale(struct worker *w)
         done += (unsigned)reactor_help(w->rt->reactor, i);
         done += sched_expire(w, victim, w->now);
     }
+    if (done > 0)
+        MARK(HELPED_STALE);
     return done > 0;
 }
 

@@ -22,6 +22,7 @@
 #include <errno.h>
 #include <sched.h>
 
+#include "base/mark.h"
 #include "sched/choice.h"
 #include "sched/spawn.h"
 
@@ -89,6 +90,7 @@ static void fork_promote(struct worker *w, struct fork *f)
 {
     struct jd_task *t = sched_make_queued(w, f->fn, f->arg, f->scope);
 
+    MARK(FORK_PROMOTED);
     fork_publish(f, t ? t : FORK_AT_JOIN); /* out of memory: it waits for its join */
 }
 
@@ -121,6 +123,7 @@ struct jd_task *fork_steal(struct worker *w, struct worker *victim)
         sched_unmake_claimed(w, t);
         return NULL;
     }
+    MARK(FORK_STOLEN);
     t->fn = f->fn;
     t->arg = f->arg;
     t->root.parent = f->scope;
@@ -149,6 +152,7 @@ static JD_NOINLINE jd_result fork_join_elsewhere(struct worker *w, struct fork *
     struct jd_task *t;
 
     if (top) { /* joined out of order: all of them become tasks, then any order will do */
+        MARK(FORK_OUT_OF_ORDER);
         if (!deque_push(&w->forks, top))
             fork_promote(w, top);
         fork_promote_all(w);

@@ -30,6 +30,7 @@
 #include "atomic/atomic.h"
 #include "base/assert.h"
 #include "base/attr.h"
+#include "base/mark.h"
 
 #define IDLE_WORDS 4 /* 256 workers */
 #define IDLE_WORKERS_MAX (IDLE_WORDS * 64)
@@ -76,6 +77,7 @@ static inline int idle_claim(struct idle *idle)
                 return (int)(word * 64 + bit);
             }
             atom_fetch_sub(&idle->searching, 1, seq_cst); /* [IDLE-3] it is awake */
+            MARK(WAKE_LOST);
             bits &= ~mask;
         }
     }

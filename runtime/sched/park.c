@@ -10,6 +10,7 @@
  * I4  It spins before the park only if the last spin paid and the cgroup leaves it the CPU.
  */
 #include "base/clock.h"
+#include "base/mark.h"
 #include "sched/choice.h"
 #include "sched/worker.h"
 
@@ -74,6 +75,8 @@ static void park(struct worker *w)
         deadline = slept_at + DRAIN_LOOK_NS; /* [STOP-1] the end may be missed by a hair (run.c) */
     choice(CHOICE_PARK);
     found = sched_has_work(w); /* W2 */
+    if (found)
+        MARK(STALE_PARK);
     choice(CHOICE_PARK);
     if (found || deadline <= slept_at)
         reactor_park_abort(rt->reactor, w->index);

@@ -21,6 +21,7 @@
  * I2  A thread from outside counts itself in rt->foreign from before the task becomes visible until
  *     its last access; jd_runtime_free() waits for 0 (task/stub.h).
  */
+#include "base/mark.h"
 #include "sched/choice.h"
 #include "sched/worker.h"
 
@@ -59,6 +60,7 @@ void sched_push_fresh(struct worker *w, struct jd_task *t)
         t->flags |= TASK_LINKED;
         push_linked(w, t);
     } else if (JD_UNLIKELY(!fifo_push_quiet(&w->ready, entry_fresh(t)))) {
+        MARK(QUEUE_OVERFLOW);
         t->flags |= TASK_LINKED;
         injector_push(&w->rt->injector, w->index, &t->link.node);
     }

@@ -49,6 +49,7 @@
 
 #include <jackdaw/sync.h>
 
+#include "base/mark.h"
 #include "task/wait_list.h"
 
 struct sem {
@@ -154,8 +155,10 @@ static inline bool sem_serve(struct sem *s, struct wake_batch *batch)
     struct waiter *node;
 
     while ((node = sem_head(s)) && s->bank >= (int64_t)node->want) { /* bounded by the queue */
-        if (batch->count == WAKE_BATCH)
+        if (batch->count == WAKE_BATCH) {
+            MARK(GRANT_ROUNDS);
             return true;
+        }
         list_del(&node->link);
         if (waiter_grant(node, batch))
             s->bank -= (int64_t)node->want;

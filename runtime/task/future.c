@@ -9,6 +9,7 @@
  *
  * Threads: any.
  */
+#include "base/mark.h"
 #include "task/parker.h"
 #include "task/stub.h"
 #include "task/task.h"
@@ -105,6 +106,7 @@ static struct list *outcome_drain(struct list *first, bool failed, struct draine
 
         if (w->want == NODE_WAITER || w->want == NODE_COUNTER) {
             if (d->wakes.count == WAKE_BATCH) {
+                MARK(WAKE_ROUNDS);
                 d->more = true;
                 return first;
             }

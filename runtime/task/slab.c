@@ -5,6 +5,7 @@
 #include "task/slab.h"
 
 #include "base/alloc.h"
+#include "base/mark.h"
 #include "task/stub.h"
 #include "task/task.h"
 
@@ -111,6 +112,7 @@ void slab_put(struct slab_depot *d, struct slab_cache *cache, struct jd_task *t)
 {
     cache_push(cache, t);
     if (JD_UNLIKELY(cache->count >= 2 * SLAB_BATCH + SLAB_CHUNK_RECORDS)) {
+        MARK(RECORDS_SPILLED);
         spin_lock(&d->lock);
         depot_push(d, cache);
         spin_unlock(&d->lock);

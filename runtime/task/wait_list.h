@@ -21,6 +21,7 @@
 
 #include "atomic/spin.h"
 #include "base/list.h"
+#include "base/mark.h"
 #include "task/word.h"
 
 /* What a waker ends: embedded in a task record or in a plain thread's parker. */
@@ -82,6 +83,8 @@ static inline bool waiter_grant(struct waiter *node, struct wake_batch *batch)
 
     if (won == WAKE_QUEUE)
         batch->targets[batch->count++] = target;
+    if (won == WAKE_LOST)
+        MARK(GRANT_LOST);
     return won != WAKE_LOST;
 }
 

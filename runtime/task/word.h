@@ -31,6 +31,7 @@
 
 #include "atomic/atomic.h"
 #include "base/assert.h"
+#include "base/mark.h"
 
 enum word_run { WORD_NEW, WORD_RUNNING, WORD_PARKED, WORD_READY, WORD_DONE };
 
@@ -134,8 +135,10 @@ static inline enum word_wake_result word_wake(struct task_word *w, uint32_t seq,
         uint64_t next;
         bool parked = word_run(bits) == WORD_PARKED;
 
-        if (word_seq(bits) != seq || !(bits & WORD_WAITING))
+        if (word_seq(bits) != seq || !(bits & WORD_WAITING)) {
+            MARK(STALE_WAKE);
             return WAKE_LOST;
+        }
         if (cause == CAUSE_CANCELLED && !(bits & WORD_CANCELLABLE))
             return WAKE_LOST;
         next = (bits & ~(WORD_RUN_MASK | WORD_WAITING | WORD_CANCELLABLE)) |
@@ -178,6 +181,7 @@ static inline bool word_park(struct task_word *w)
             return true;
     }
     JD_ASSERT(!(bits & WORD_WAITING));
+    MARK(WAKE_BEFORE_PARK);
     /* Relaxed: the queue publishes. */
     atom_store(&w->bits, (bits & ~WORD_RUN_MASK) | WORD_READY, relaxed);
     return false;

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Lines and branches of runtime/ that the tests reach; fails below 90 % of lines or 75 % of branches.
+"""Lines, branches and marks of runtime/ that the tests reach; fails below 90 % of lines or 75 % of branches,
+or if the test of a coverage mark (base/mark.h) did not reach it.
 
 usage: coverage.py [FILE...]     (./dev coverage; with files: what the last run did not reach in them)
 
@@ -11,6 +12,7 @@ counts as reached when one of them reached it. Sides of assertions do not count:
 """
 import argparse
 import collections
+import json
 import os
 import pathlib
 import re
@@ -24,6 +26,8 @@ BUILD = programs.ROOT / "build/coverage"
 PROFILES = BUILD / "profiles"
 LINES_MIN, BRANCHES_MIN = 90.0, 75.0
 TOTALS = re.compile(r"^(\d+) passed, (\d+) failed$", re.M)
+MARK = re.compile(r"^ {4}MARK_(\w+),", re.M)
+MARK_REACHED = re.compile(r"^ok \d+ marks::(\w+)$", re.M)
 ASSERTION = re.compile(r"\b(JD_ASSERT|JD_ASSERT_SLOW|static_assert)\(")
 
 
@@ -40,6 +44,16 @@ def run_tests():
     if not totals or int(totals[-1][1]):
         print(done.stdout)
     return (int(totals[-1][0]), int(totals[-1][1])) if totals else (0, 1)
+
+
+def marks():
+    """(names of the marks that their tests have not reached, number of all)."""
+    names = MARK.findall((programs.ROOT / "runtime/base/mark.h").read_text(encoding="utf-8"))
+    reached = set()
+    for log in (BUILD / "meson-logs").glob("testlog*.json"):
+        for line in log.read_text(encoding="utf-8").splitlines():
+            reached.update(MARK_REACHED.findall(json.loads(line).get("stdout", "")))
+    return [name for name in names if name not in reached], len(names)
 
 
 def objects():
@@ -151,6 +165,9 @@ def main():
         passed, failed = passed + good, failed + (not good)
         print(f"{'ok' if good else 'FAILED'}: {percent:.1f} % of {what} ({reached} of {count}), "
               f"at least {least:.0f} %")
+    missed, count = marks()
+    passed, failed = passed + (not missed), failed + bool(missed)
+    print(f"{'FAILED' if missed else 'ok'}: {count - len(missed)} of {count} marks", *missed)
     return programs.finish(passed, failed, started)
 
 

@@ -3,7 +3,7 @@
 """What meson builds from a folder without a list in it, one line per program: suite name kind path.
 
 kind: harness (tests of jd_test.h) or main (a main of its own and its exit status; 77 is a skip).
-  tests       tests/{unit,contract,io,fault,sim,remote,stress}/**/test_*.c and tests/stress/**/*.c
+  tests       tests/{unit,contract,io,fault,sim,marks,remote,stress}/**/test_*.c and tests/stress/**/*.c
   model       tests/model/*.c except check*.c
   benchmarks  benchmarks/{micro,net}/**/*.c
   examples    docs/examples/*.c
@@ -16,7 +16,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SUITES = {"unit": "test_*.c", "contract": "test_*.c", "io": "test_*.c", "fault": "test_*.c",
-          "sim": "test_*.c", "remote": "test_*.c",
+          "sim": "test_*.c", "marks": "test_*.c", "remote": "test_*.c",
           "stress": "*.c"}
 
 

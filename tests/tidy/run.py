@@ -13,7 +13,7 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from tree import Finding, Tree, read_tree  # noqa: E402
 
-RULES = ["layers", "pairs", "ordering_table", "sizes", "banned", "texts", "links", "snippets",
+RULES = ["layers", "pairs", "ordering_table", "sizes", "banned", "marks", "texts", "links", "snippets",
          "symbols", "format"]
 
 
