@@ -4,9 +4,9 @@
 
 usage: soak.py [MINUTES]      (10; ./dev soak)
 
-In rotation: the stress mix, random programs in simulation, random schedules of the models, the I/O tests; in the
-plain build and in those with sanitizers. Every round says its seed; a failure says how to repeat it and ends
-the soak. The last line is `N passed, N failed`, N counting rounds.
+In rotation: the stress mix and the laws of conservation, random programs in simulation, random schedules
+of the models, the I/O tests; in the plain build and in those with sanitizers. Every round says its seed;
+a failure says how to repeat it and ends the soak. The last line is `N passed, N failed`, N counting rounds.
 """
 import os
 import sys
@@ -34,8 +34,9 @@ def of_build(build, path, env):
     return programs.Job([*prefix, path], {**ENVIRONMENT[build], **env}, timeout=3600)
 
 
-def mix(build, seed):
-    return [of_build(build, path, {"JD_TEST_SEED": str(seed)}) for path in tests(build, "stress_mix")]
+def stress(build, seed):
+    return [of_build(build, path, {"JD_TEST_SEED": str(seed)})
+            for pattern in ("stress_mix", "stress_laws*") for path in tests(build, pattern)]
 
 
 def chaos(build, seed):
@@ -58,7 +59,7 @@ def rounds():
     seed = programs.seed() % 10**15
     while True:
         for build in BUILDS:
-            for kind, processes in ((mix, 1), (chaos, 2), (models, 2), (io, 1)):
+            for kind, processes in ((stress, 1), (chaos, 2), (models, 2), (io, 1)):
                 seed += 1000
                 yield f"{kind.__name__} {build} seed {seed}", kind(build, seed), processes
 
