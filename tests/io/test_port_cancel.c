@@ -117,7 +117,7 @@ static void cancel_while_burning(enum reactor_want want, bool polled)
         struct rig_thread t;
         struct rig_op o;
         struct burner b = { &o, polled };
-        int64_t took;
+        int64_t took, delay;
         char byte;
         int pair[2];
 
@@ -125,8 +125,10 @@ static void cancel_while_burning(enum reactor_want want, bool polled)
         rig_pair(pair);
         o = rig_recv(pair[0], &byte, 1);
         start_burner(&rig, &t, &b);
+        delay = run_delay_ns(0);
         reactor_cancel(rig.reactor, 0, &o.op);
         took = help_until_done(&rig, &o);
+        took -= run_delay_ns(0) - delay; /* what the machine was busy with is not ours */
         cr_assert_eq(o.op.result, -ECANCELED);
         best = took < best ? took : best;
         rig_thread_stop(&t);
@@ -156,7 +158,7 @@ static void data_while_burning(enum reactor_want want, bool polled)
         struct rig_thread t;
         struct rig_op o;
         struct burner b = { &o, polled };
-        int64_t took;
+        int64_t took, delay;
         char byte = 0;
         int pair[2];
 
@@ -164,8 +166,10 @@ static void data_while_burning(enum reactor_want want, bool polled)
         rig_pair(pair);
         o = rig_recv(pair[0], &byte, 1);
         start_burner(&rig, &t, &b);
+        delay = run_delay_ns(0);
         cr_assert_eq(write(pair[1], "d", 1), 1);
         took = help_until_done(&rig, &o);
+        took -= run_delay_ns(0) - delay; /* what the machine was busy with is not ours */
         cr_assert_eq(o.op.result, 1);
         cr_assert_eq(byte, 'd');
         best = took < best ? took : best;
