@@ -160,6 +160,7 @@ static int runtime_build(struct jd_runtime *rt, const struct config *c)
     struct reactor_config reactor = { .workers = c->workers,
                                       .want = c->reactor,
                                       .replace = c->sim ? &port_sim_ops : NULL };
+    struct job_sink files;
     int err;
 
     rt->stub = runtime_stub_new(rt);
@@ -171,7 +172,12 @@ static int runtime_build(struct jd_runtime *rt, const struct config *c)
     if (!err)
         err = workers_new(rt, c);
     if (!err)
+        err = executors_new(rt, c->blocking_threads);
+    if (!err) {
+        files = executor_sink(rt->executors[JD_EXECUTOR_FILES]);
+        reactor.files = &files;
         err = reactor_new(&reactor, &rt->reactor);
+    }
     if (!err && !(c->flags & JD_NO_SIGNALS)) {
         err = overflow_handler_install();
         rt->overflow_reports = err == 0;
@@ -179,8 +185,6 @@ static int runtime_build(struct jd_runtime *rt, const struct config *c)
     }
     if (!err && !(rt->threads = mem_calloc(c->workers * sizeof(*rt->threads))))
         err = -ENOMEM;
-    if (!err)
-        err = executors_new(rt, c->blocking_threads);
     return err ? err : runtime_register(rt);
 }
 

@@ -108,6 +108,21 @@ int jd_executor_get_stats(jd_executor *e, jd_executor_stats *ret)
     return 0;
 }
 
+static int sink_submit(void *pool, struct job *job)
+{
+    return pool_submit(pool, job);
+}
+
+static bool sink_withdraw(void *pool, struct job *job)
+{
+    return pool_withdraw(pool, job);
+}
+
+struct job_sink executor_sink(struct jd_executor *e)
+{
+    return (struct job_sink){ sink_submit, sink_withdraw, e };
+}
+
 /* --- Of a runtime ---------------------------------------------------------------------------------------- */
 
 int executors_new(struct jd_runtime *rt, unsigned user_threads)

@@ -24,6 +24,9 @@ void executors_free(struct jd_runtime *rt);
 /* No task is left. 0, or -ETIMEDOUT: a function did not end, and was reported. On a plain thread. */
 int executors_end(struct jd_runtime *rt, int64_t deadline);
 
+/* For layers that do not know pools. */
+struct job_sink executor_sink(struct jd_executor *e);
+
 /* e, or the one that NULL means here; NULL: none. */
 struct jd_executor *executor_or_default(struct jd_executor *e);
 

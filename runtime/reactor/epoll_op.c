@@ -3,7 +3,8 @@
  * Attempts at ops without blocking and without changing the user's O_NONBLOCK:
  *
  *   sockets           recv, send, recvmsg, sendmsg with MSG_DONTWAIT
- *   files             the plain call; it blocks the worker for as long as the disk takes
+ *   files             RWF_NOWAIT: what is in memory. Else the plain call, on a thread that may block
+ *                     for as long as the disk takes (epoll_file.c).
  *   pipes, ttys, ...  preadv2 and pwritev2 with RWF_NOWAIT; where the file refuses that: poll(2)
  *                     first, then the plain call, writes at most PIPE_BUF at a time, to a
  *                     terminal single bytes: it says "ready" when there is room for one. That may
@@ -21,6 +22,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -256,4 +258,45 @@ int epoll_op_try(struct op *op)
         ret = try_once(op);
     } while (ret == -EINTR);
     return ret;
+}
+
+/* --- Files --------------------------------------------------------------------------------------- */
+
+/* After a read of fewer bytes than asked for: because there are no more? */
+static bool is_at_end(const struct op *op, int moved)
+{
+    struct stat st;
+    off_t position =
+        op->offset == OP_FILE_POSITION ? lseek(op->fd, 0, SEEK_CUR) : (off_t)op->offset + moved;
+
+    return fstat(op->fd, &st) == 0 && S_ISREG(st.st_mode) && position >= st.st_size;
+}
+
+int epoll_op_try_now(struct op *op)
+{
+    struct iovec all = { .iov_base = op->buf, .iov_len = op->len > LEN_MAX ? LEN_MAX : op->len };
+    int ret;
+
+    if (op->kind != OP_READ && op->kind != OP_WRITE)
+        return -EAGAIN;
+    ret = outcome(move(op, &all, 1, RWF_NOWAIT));
+    if (ret < 0) /* not in memory, not supported, or an error that the real attempt will tell */
+        return -EAGAIN;
+    if (ret == 0 || (size_t)ret == all.iov_len || (!is_write(op) && is_at_end(op, ret)))
+        return ret;
+    op->moved = ret;
+    op->buf = (char *)op->buf + ret;
+    op->len -= (size_t)ret;
+    if (op->offset != OP_FILE_POSITION)
+        op->offset += ret;
+    return -EAGAIN;
+}
+
+int epoll_op_do(struct op *op)
+{
+    int ret = epoll_op_try(op);
+
+    if (op->moved == 0)
+        return ret;
+    return ret < 0 ? op->moved : op->moved + ret; /* an error after some bytes is the next call's */
 }

@@ -17,8 +17,12 @@ enum { EPOLL_FIRST, EPOLL_CONNECTING };
 
 enum fd_direction epoll_op_direction(const struct op *op);
 
-/* Files are never waited for: the call blocks the worker. Negative errno: not open. */
+/* Files are never waited for: the call blocks. Negative errno: not open. */
 int epoll_op_is_file(const struct op *op);
+/* A file's op: what moves without waiting for the disk. -EAGAIN: it, or its rest, has to wait. */
+int epoll_op_try_now(struct op *op);
+/* The same, or that rest, however long it takes. */
+int epoll_op_do(struct op *op);
 
 /* -EAGAIN: not ready, wait (if epoll_op_may_wait()). Else the op's result. */
 int epoll_op_try(struct op *op);

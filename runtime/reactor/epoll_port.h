@@ -11,7 +11,8 @@
  * I2  Slot lock held: every waiting op whose direction nobody runs is covered by `epoll_armed`.
  *     Readiness between the attempt and the arming is not lost: arming looks at the level.
  * I3  One thread at a time does the calls of a direction (slot.running), in the order of
- *     submission. OP_POLL consumes nothing and is not serialised, files never wait.
+ *     submission. OP_POLL consumes nothing and is not serialised; files never wait, but may go to
+ *     another thread (epoll_file.c).
  * I4  epoll_wait() is called under the reap lock only, so nobody takes a parked owner's wake-up.
  *
  * The slot lock is held across epoll_ctl(2): it does not wait for anything but other short calls
@@ -23,7 +24,13 @@
  */
 #include "reactor/port.h"
 
-enum { EPOLL_NEW, EPOLL_WAITING, EPOLL_RUNNING, EPOLL_ENDED };
+enum {
+    EPOLL_NEW,
+    EPOLL_WAITING,
+    EPOLL_RUNNING,
+    EPOLL_HANDED, /* a file's op, among the jobs of r->files: may be withdrawn */
+    EPOLL_ENDED
+};
 
 struct epoll_port {
     struct port base;
@@ -44,5 +51,11 @@ int epoll_run_event(struct reactor *r, unsigned index, uint64_t tag, uint32_t ev
 void epoll_run_forget(struct reactor *r, struct fd_slot *slot, int fd);
 /* Slot lock held. True: the caller ends the op. */
 bool epoll_run_ask(struct op *op, uint8_t why);
+bool epoll_is_asked(struct op *op);
+
+/* epoll_file.c: no lock held, the op is RUNNING. */
+void epoll_file_submit(struct reactor *r, struct op *op);
+/* Slot lock held, the op is HANDED. True: nobody else has it any more. */
+bool epoll_file_withdraw(struct op *op);
 
 #endif /* REACTOR_EPOLL_PORT_H */

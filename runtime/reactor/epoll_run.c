@@ -4,8 +4,9 @@
  * The invariants are in epoll_port.h.
  *
  * Op states, guarded by the slot lock: NEW, RUNNING (some thread does its system call), WAITING,
- * ENDED (exactly one thread will call op_finish()). A wish to end finds WAITING: the asker ends it;
- * RUNNING: the runner looks at `asked` under the lock when the call said -EAGAIN.
+ * HANDED (epoll_file.c), ENDED (exactly one thread will call op_finish()). A wish to end finds
+ * WAITING: the asker ends it; HANDED: the same, if it was not begun; RUNNING: the runner looks at
+ * `asked` under the lock when the call said -EAGAIN.
  *
  * Threads: any worker; ask and forget also plain threads.
  */
@@ -148,7 +149,7 @@ static void learn(struct fd_slot *slot, const struct op *op, int result)
         slot->expect_wait = (size_t)result < op->len;
 }
 
-static bool is_asked(struct op *op)
+bool epoll_is_asked(struct op *op)
 {
     /* Relaxed: written under the slot lock, which the caller holds. */
     return (atom_load(&op->asked, relaxed) & (OP_ASKED_CANCEL | OP_ASKED_CLOSE)) != 0;
@@ -171,10 +172,10 @@ static int run_direction(struct reactor *r, struct fd_slot *slot, struct op *op)
         list_init(&ended);
         spin_lock(&slot->lock);
         learn(slot, op, result);
-        if (result == -EAGAIN && epoll_op_may_wait(op) && !is_asked(op)) {
+        if (result == -EAGAIN && epoll_op_may_wait(op) && !epoll_is_asked(op)) {
             op->state = EPOLL_WAITING;
         } else {
-            op->result = result == -EAGAIN && is_asked(op) ? -ECANCELED : result;
+            op->result = result == -EAGAIN && epoll_is_asked(op) ? -ECANCELED : result;
             op->state = EPOLL_ENDED;
             next = first_waiting(slot, direction);
         }
@@ -195,7 +196,7 @@ static int run_direction(struct reactor *r, struct fd_slot *slot, struct op *op)
 
 /* --- Submission ------------------------------------------------------------------------------ */
 
-/* For ops that take no turns: files (hardly ever -EAGAIN) and polls. */
+/* For ops that take no turns: polls. */
 static void run_alone(struct reactor *r, struct fd_slot *slot, struct op *op)
 {
     int result = epoll_op_try(op);
@@ -203,16 +204,13 @@ static void run_alone(struct reactor *r, struct fd_slot *slot, struct op *op)
 
     list_init(&ended);
     spin_lock(&slot->lock);
-    if (result != -EAGAIN || is_asked(op)) {
+    if (result != -EAGAIN || epoll_is_asked(op)) {
         op->state = EPOLL_ENDED;
         op->result = result == -EAGAIN ? -ECANCELED : result;
         list_add_tail(&ended, &op->port_link);
     } else {
         op->state = EPOLL_WAITING;
         arm_or_fail(r, slot, op->fd, op->port, &ended);
-        /* A file that epoll does not know: what the call itself said is the answer. */
-        if (op->state == EPOLL_ENDED && op->result == -EPERM && op->direction != FD_ANY)
-            op->result = -EAGAIN;
     }
     spin_unlock(&slot->lock);
     (void)finish_all(r, &ended);
@@ -245,7 +243,7 @@ void epoll_run_submit(struct reactor *r, struct op *op)
     op->direction = (uint8_t)epoll_op_direction(op);
     alone = is_file > 0 || op->direction == FD_ANY;
     spin_lock(&slot->lock);
-    asked = is_asked(op); /* a close came between admission and here */
+    asked = epoll_is_asked(op); /* a close came between admission and here */
     if (asked || is_file < 0) {
         op->state = EPOLL_ENDED;
         op->result = asked ? -ECANCELED : is_file;
@@ -257,7 +255,9 @@ void epoll_run_submit(struct reactor *r, struct op *op)
         run = take_turn(r, slot, op, &ended);
     }
     spin_unlock(&slot->lock);
-    if (run && alone)
+    if (run && is_file > 0)
+        epoll_file_submit(r, op);
+    else if (run && alone)
         run_alone(r, slot, op);
     else if (run)
         (void)run_direction(r, slot, op);
@@ -267,6 +267,8 @@ void epoll_run_submit(struct reactor *r, struct op *op)
 bool epoll_run_ask(struct op *op, uint8_t why)
 {
     atom_fetch_or(&op->asked, why, relaxed); /* Relaxed: under the slot lock. */
+    if (op->state == EPOLL_HANDED)
+        return epoll_file_withdraw(op);
     if (op->state != EPOLL_WAITING)
         return false;
     op->state = EPOLL_ENDED;

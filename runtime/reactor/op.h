@@ -19,6 +19,7 @@
 
 #include "atomic/atomic.h"
 #include "base/list.h"
+#include "queue/job.h"
 
 enum op_kind {
     OP_RECV,    /* buf, len, op_flags: MSG_* */
@@ -39,6 +40,7 @@ enum op_kind {
 #define OP_FILE_POSITION (-1) /* `offset`: use and move the file's own position */
 
 struct fd_slot;
+struct reactor;
 
 struct op {
     /* Set by the caller before reactor_submit(). */
@@ -68,6 +70,10 @@ struct op {
     uint8_t restaged;         /* uring: times it was issued and ended without a result */
     uint8_t direction;        /* epoll: constant after submission */
     JD_ATOMIC(uint8_t) asked; /* OP_ASKED_*; written under the lock that guards `state` */
+    /* epoll: of a file's op, which goes to a thread that may block. */
+    int moved; /* bytes that the attempt without blocking has moved; the rest is in buf and len */
+    struct reactor *reactor;
+    struct job job;
 };
 
 enum {

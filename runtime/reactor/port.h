@@ -71,6 +71,7 @@ struct reactor {
     struct port **ports;
     struct fd_table fds;
     struct nudge nudge;
+    struct job_sink files; /* constant; submit is NULL: there is none */
     char why[PORT_WHY_BYTES];
 };
 

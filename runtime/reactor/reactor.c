@@ -127,6 +127,8 @@ int reactor_new(const struct reactor_config *cfg, struct reactor **ret)
     if (!r)
         return -ENOMEM;
     r->workers = cfg->workers;
+    if (cfg->files)
+        r->files = *cfg->files;
     r->ports = mem_calloc(r->workers * sizeof(struct port *));
     error = r->ports ? fd_table_init(&r->fds) : -ENOMEM;
     if (error == 0)

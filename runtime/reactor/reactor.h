@@ -37,6 +37,7 @@ struct reactor_config {
     enum reactor_want want;
     unsigned sq_entries;            /* 0: 256 */
     const struct port_ops *replace; /* the simulator's port (port.h); NULL: choose by `want` */
+    const struct job_sink *files;   /* who does what would block; NULL: the worker does. Copied */
 };
 
 /*

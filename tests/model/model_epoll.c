@@ -2,9 +2,10 @@
 /*
  * Model of an op's life on the epoll port: reactor/reactor.c, fd_table.c and epoll_run.c unchanged,
  * over one socket and one epoll instance. Receives, arriving data, events that any worker handles,
- * cancel and close. Claims: complete() comes once, after which nobody touches the op; data wakes
+ * cancel and close; and, with epoll_file.c, files, whose ops go to another thread. Claims: complete() comes once, after which nobody touches the op; data wakes
  * the op that waits for it (I2 of epoll_port.h: nothing is lost between attempt and arming); no
- * data is taken by two, or by an op of the number's former life; a cancel or a close ends an op.
+ * data is taken by two, or by an op of the number's former life; a cancel or a close ends an op;
+ * bytes of a file that have moved are told, also to those who cancel.
  */
 #include <sched.h>
 #include <string.h>
@@ -25,13 +26,17 @@ static int model_ctl(int instance, int ctl, int fd, struct epoll_event *ev);
 #include "reactor/reactor.c"
 #undef self
 #include "reactor/epoll_run.c"
+#define end file_end
+#include "reactor/epoll_file.c"
+#undef end
 
 #define FD 3
 
 struct call {
     struct op op;
     struct check_event done;
-    int file; /* which life of the number it works on; 0 = not tried yet */
+    int file;  /* which life of the number it works on; 0 = not tried yet */
+    int moved; /* bytes of a file */
 };
 
 struct closing {
@@ -57,6 +62,14 @@ static JD_ATOMIC(uint32_t) busy; /* threads that still need the owner */
 static JD_ATOMIC(uint32_t) got;
 static int taken;
 static struct call *early;
+
+static bool is_file; /* the descriptor is one */
+static struct {
+    struct spin lock;
+    struct list jobs;
+    JD_ATOMIC(uint32_t) queued;
+    bool refuses;
+} pool;
 
 /* --- The kernel and what else the sources need ----------------------------------------------- */
 
@@ -104,7 +117,61 @@ enum fd_direction epoll_op_direction(const struct op *op)
 int epoll_op_is_file(const struct op *op)
 {
     (void)op;
+    return is_file;
+}
+
+/* Which life of the number the call meets: always the same. */
+static void meet_file(struct call *c)
+{
+    spin_lock(&kernel_lock);
+    if (c->file == 0)
+        c->file = kernel.file;
+    CHECK_THAT(c->file == kernel.file);
+    spin_unlock(&kernel_lock);
+}
+
+/* Something was in memory, or nothing. */
+int epoll_op_try_now(struct op *op)
+{
+    struct call *c = JD_CONTAINER_OF(op, struct call, op);
+
+    meet_file(c);
+    op->moved = (int)check_choice(2);
+    c->moved = op->moved;
+    return -EAGAIN;
+}
+
+int epoll_op_do(struct op *op)
+{
+    struct call *c = JD_CONTAINER_OF(op, struct call, op);
+
+    meet_file(c);
+    plain_write(c->moved, plain_read(c->moved) + 1);
+    return op->moved + 1;
+}
+
+static int pool_submit(void *p, struct job *job)
+{
+    (void)p;
+    if (pool.refuses && check_choice(2) == 1)
+        return -EAGAIN;
+    spin_lock(&pool.lock);
+    list_add_tail(&pool.jobs, &job->link);
+    atom_fetch_add(&pool.queued, 1, relaxed);
+    spin_unlock(&pool.lock);
     return 0;
+}
+
+static bool pool_withdraw(void *p, struct job *job)
+{
+    bool queued;
+
+    (void)p;
+    spin_lock(&pool.lock);
+    queued = list_is_linked(&job->link);
+    list_del(&job->link);
+    spin_unlock(&pool.lock);
+    return queued;
 }
 
 bool epoll_op_may_wait(const struct op *op)
@@ -182,9 +249,22 @@ static struct call *call_begin(void)
     return NULL;
 }
 
+static void file_call_end(struct call *c, bool cancelled)
+{
+    int moved = plain_read(c->moved);
+
+    CHECK_THAT(c->op.result == moved || (moved == 0 && c->op.result < 0));
+    CHECK_THAT(cancelled || c->op.result != -ECANCELED);
+    check_free(c);
+}
+
 static void call_end(struct call *c, bool cancelled)
 {
     check_event_wait(&c->done);
+    if (is_file) {
+        file_call_end(c, cancelled);
+        return;
+    }
     CHECK_THAT(c->op.result == 1 || c->op.result == -ECANCELED || c->op.result == -EBADF);
     CHECK_THAT(cancelled || c->op.result != -ECANCELED);
     if (c->op.result == 1)
@@ -214,6 +294,25 @@ static void setup_busy(uint32_t callers)
     atom_init(&got, 0);
     taken = 0;
     early = NULL;
+    is_file = false;
+    reactor.files = (struct job_sink){ pool_submit, pool_withdraw, NULL };
+    spin_init(&pool.lock);
+    list_init(&pool.jobs);
+    atom_init(&pool.queued, 0);
+    pool.refuses = false;
+}
+
+static void setup_file(void)
+{
+    setup_busy(1);
+    is_file = true;
+    pool.refuses = true;
+}
+
+static void setup_file_and_close(void)
+{
+    setup_busy(2);
+    is_file = true;
 }
 
 static void setup_1(void)
@@ -330,6 +429,29 @@ static void owner(void)
     }
 }
 
+static bool job_is_there(void *arg)
+{
+    (void)arg;
+    return check_peek(&pool.queued) != 0 || check_peek(&busy) == 0;
+}
+
+/* A thread that may block. A job may be withdrawn before it comes. */
+static void pool_thread(void)
+{
+    do {
+        struct list *link;
+
+        check_block_until(job_is_there, NULL);
+        spin_lock(&pool.lock);
+        link = list_pop_head(&pool.jobs);
+        atom_store(&pool.queued, 0, relaxed);
+        spin_unlock(&pool.lock);
+        if (link)
+            JD_CONTAINER_OF(link, struct job, link)
+                ->type->run(JD_CONTAINER_OF(link, struct job, link));
+    } while (check_peek(&busy) != 0);
+}
+
 static void finish(void)
 {
     struct fd_slot *slot = &slots.slots[FD];
@@ -366,6 +488,21 @@ static const struct check_model models[] = {
       .threads = { early_caller, owner, closer, sender },
       .finish = finish,
       .bound = 1,
+      .max = 100000 },
+    { .name = "epoll-file",
+      .setup = setup_file,
+      .threads = { caller, pool_thread },
+      .finish = finish,
+      .max = 100000 },
+    { .name = "epoll-file-cancel",
+      .setup = setup_file,
+      .threads = { canceller, pool_thread },
+      .finish = finish,
+      .max = 100000 },
+    { .name = "epoll-file-close",
+      .setup = setup_file_and_close,
+      .threads = { caller, closer, pool_thread },
+      .finish = finish,
       .max = 100000 },
 };
 
