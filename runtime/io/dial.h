@@ -7,11 +7,21 @@
  *
  * Threads: tasks.
  */
+#include <jackdaw/net.h>
+
 #include "io/address.h"
 
-#define DIAL_ADDRESSES_MAX 8 /* arbitrary; the best come first */
+/* How to dial, and what is told of it. */
+struct dial {
+    int64_t stagger;
+    jd_dial_attempt *attempts; /* receives the first `attempts_max`, in the order of their starts */
+    unsigned attempts_max;
+    unsigned begun; /* how many there were */
+};
 
-/* A descriptor, or the negative errno of the first attempt that failed. 1 <= count <= MAX. */
-int dial_any(const struct address *list, unsigned count);
+/* A descriptor, or the negative errno of an attempt: of the first one in the list that met the peer,
+ * else of the first one; -ECANCELED of the caller's cancel.
+ * 1 <= count <= JD_DIAL_ATTEMPTS_MAX, best first. */
+int dial_any(struct dial *d, const struct address *list, unsigned count);
 
 #endif /* IO_DIAL_H */

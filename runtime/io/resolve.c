@@ -1,54 +1,49 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * See resolve.h. The order of answers is getaddrinfo's (RFC 6724), with the two families taken in
- * turn (RFC 8305), so that a broken IPv6 costs one delay and not one per address.
+ * See resolve.h. The order of answers is getaddrinfo's (RFC 6724).
  */
 #include "io/resolve.h"
 
 #include <errno.h>
 #include <netdb.h>
-#include <netinet/in.h>
-#include <pthread.h>
-#include <signal.h>
-#include <stdio.h>
 #include <string.h>
 
 #include <jackdaw/future.h>
-#include <jackdaw/sync.h>
+#include <jackdaw/net.h>
 
 #include "atomic/atomic.h"
 #include "base/alloc.h"
 #include "base/attr.h"
+#include "executor/pool.h"
+#include "io/address.h"
 #include "io/sys.h"
 #include "sched/choice.h"
+#include "sched/wait.h"
+
+#define SERVICE_BYTES 32 /* as NI_MAXSERV */
 
 struct resolve {
     JD_ATOMIC(uint32_t) refs;
-    jd_future *done;          /* one reference of the thread's, one of the task's */
-    struct address_text name; /* constant */
-    /* The thread's until `done` is. */
+    struct job job;
+    jd_future *done; /* one reference of the job's, one of the task's */
+    /* Constant once submitted. */
+    struct addrinfo hints;
+    bool has_host, has_service;
+    char host[ADDRESS_HOST_BYTES];
+    char service[SERVICE_BYTES];
+    /* The job's until `done` is. */
     int error;
-    unsigned count;
-    struct address list[DIAL_ADDRESSES_MAX];
+    struct addrinfo *list;
 };
 
-static jd_sem threads = JD_SEM_INIT(RESOLVE_THREADS_MAX);
-
-void resolve_unref(struct resolve *r)
+static void resolve_unref(struct resolve *r)
 {
     /* [RESOLVE-1] pairs with itself: release, our accesses are over; acquire, the last one frees. */
-    if (atom_fetch_sub(&r->refs, 1, acq_rel) == 1)
-        mem_free(r, sizeof(*r));
-}
-
-unsigned resolve_count(const struct resolve *r)
-{
-    return r->count;
-}
-
-const struct address *resolve_list(const struct resolve *r)
-{
-    return r->list;
+    if (atom_fetch_sub(&r->refs, 1, acq_rel) > 1)
+        return;
+    if (r->list)
+        freeaddrinfo(r->list); /* of a task that did not wait for it */
+    mem_free(r, sizeof(*r));
 }
 
 static int resolve_error(int code, int system_error)
@@ -68,133 +63,103 @@ static int resolve_error(int code, int system_error)
     case EAI_FAIL:
         return -EHOSTUNREACH; /* no name server has answered; -EAGAIN means something else here */
     default:
-        return -EINVAL;
+        return -EINVAL; /* flags, family, type or service that make no sense */
     }
 }
 
-static const struct addrinfo *next_of(const struct addrinfo *ai, int family, bool other)
-{
-    while (ai &&
-           ((ai->ai_family != family) != other || ai->ai_addrlen > sizeof(struct sockaddr_in6)))
-        ai = ai->ai_next; /* bounded by the list */
-    return ai;
-}
-
-static void take(struct resolve *r, const struct addrinfo *ai)
-{
-    struct address *a = &r->list[r->count++];
-    in_port_t port = htons(r->name.port);
-
-    memset(&a->storage, 0, sizeof(a->storage));
-    memcpy(&a->storage, ai->ai_addr, ai->ai_addrlen);
-    a->len = ai->ai_addrlen;
-    if (ai->ai_family == AF_INET6)
-        ((struct sockaddr_in6 *)(void *)&a->storage)->sin6_port = port;
-    else
-        ((struct sockaddr_in *)(void *)&a->storage)->sin_port = port;
-}
-
-/* The first answer's family and the other one in turn. */
-static void take_all(struct resolve *r, const struct addrinfo *list)
-{
-    int family = list->ai_family;
-    const struct addrinfo *same = next_of(list, family, false);
-    const struct addrinfo *other = next_of(list, family, true);
-
-    while (r->count < DIAL_ADDRESSES_MAX && (same || other)) {
-        if (same) {
-            take(r, same);
-            same = next_of(same->ai_next, family, false);
-        }
-        if (other && r->count < DIAL_ADDRESSES_MAX) {
-            take(r, other);
-            other = next_of(other->ai_next, family, true);
-        }
-    }
-}
-
-/*
- * Without AI_ADDRCONFIG: it would hide ::1 from a host whose only IPv6 address that is. An address
- * that cannot be reached fails at once, and is sorted last.
- */
 static void look_up(struct resolve *r)
 {
-    struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };
-    struct addrinfo *list = NULL;
     int saved = sys_error_save();
-    int code = getaddrinfo(r->name.host, NULL, &hints, &list);
+    int code = getaddrinfo(r->has_host ? r->host : NULL, r->has_service ? r->service : NULL,
+                           &r->hints, &r->list);
 
     r->error = resolve_error(code, sys_error_take(saved));
     if (code != 0)
-        return;
-    take_all(r, list);
-    freeaddrinfo(list);
-    if (r->count == 0)
-        r->error = -ENXIO;
+        r->list = NULL;
 }
 
-/* In a simulation there is one host. */
+/* In a simulation there is one host, and nothing outside is asked: all is numbers. One answer, so
+ * that it does not depend on the machine's addresses which one comes first. */
 static void look_up_simulated(struct resolve *r)
 {
-    if (strcmp(r->name.host, "localhost") != 0) {
-        r->error = -ENXIO;
-        return;
-    }
-    address_set_any4(&r->list[0], r->name.port);
-    ((struct sockaddr_in *)(void *)&r->list[0].storage)->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    r->count = 1;
+    bool six = r->hints.ai_family == AF_INET6;
+
+    if (!r->has_host && (r->hints.ai_flags & AI_PASSIVE))
+        strcpy(r->host, six ? "::" : "0.0.0.0");
+    else if (!r->has_host || strcmp(r->host, "localhost") == 0)
+        strcpy(r->host, six ? "::1" : "127.0.0.1");
+    r->has_host = true;
+    r->hints.ai_flags |= AI_NUMERICHOST | AI_NUMERICSERV;
+    r->hints.ai_flags &= ~AI_ADDRCONFIG;
+    look_up(r);
 }
 
-static void *resolve_thread(void *arg)
+static void resolve_end(struct resolve *r)
 {
-    struct resolve *r = arg;
     jd_future *done = r->done;
+
+    (void)jd_future_set(done, jd_ok(NULL)); /* the only one who completes it */
+    jd_future_unref(done);
+    resolve_unref(r);
+}
+
+static void resolve_run(struct job *job)
+{
+    struct resolve *r = JD_CONTAINER_OF(job, struct resolve, job);
 
     if (choice_simulated())
         look_up_simulated(r);
     else
         look_up(r);
-    resolve_unref(r);
-    (void)jd_future_set(done, jd_ok(NULL)); /* the only one who completes it */
-    jd_future_unref(done);
-    (void)jd_sem_release(&threads); /* never more than were taken */
-    return NULL;
+    resolve_end(r);
 }
 
-/* Signals are not for this thread. */
-static JD_NOINLINE int start_thread(struct resolve *r)
+static void resolve_drop(struct job *job, int error)
 {
-    sigset_t all, before;
-    pthread_attr_t attr;
-    pthread_t thread;
-    int error;
+    struct resolve *r = JD_CONTAINER_OF(job, struct resolve, job);
 
-    if (choice_simulated())
-        return sim_run_later(resolve_thread, r) ? 0 : -ENOMEM;
-    error = pthread_attr_init(&attr);
-    if (error != 0)
-        return -error;
-    (void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED); /* cannot fail */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    error = pthread_create(&thread, &attr, resolve_thread, r);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attr);
-    return error > 0 ? -ENOMEM : 0; /* EAGAIN: the system gives no thread */
+    r->error =
+        error == -EAGAIN ? -ENOMEM : error; /* no thread; -EAGAIN means something else here */
+    resolve_end(r);
 }
 
-static int resolve_new(const struct address_text *name, struct resolve **ret)
+static const struct job_type resolve_type = { resolve_run, resolve_drop, NULL };
+
+static int set_query(struct resolve *r, const char *host, const char *service,
+                     const struct addrinfo *hints)
 {
-    struct resolve *r = mem_alloc(sizeof(*r));
+    if (host && strlen(host) >= sizeof(r->host))
+        return -ENAMETOOLONG;
+    if (service && strlen(service) >= sizeof(r->service))
+        return -ENAMETOOLONG;
+    r->has_host = host != NULL;
+    r->has_service = service != NULL;
+    if (host)
+        strcpy(r->host, host);
+    if (service)
+        strcpy(r->service, service);
+    if (hints) {
+        r->hints.ai_flags = hints->ai_flags;
+        r->hints.ai_family = hints->ai_family;
+        r->hints.ai_socktype = hints->ai_socktype;
+        r->hints.ai_protocol = hints->ai_protocol;
+    }
+    return 0;
+}
+
+static int resolve_new(const char *host, const char *service, const struct addrinfo *hints,
+                       struct resolve **ret)
+{
+    struct resolve *r = mem_calloc(sizeof(*r));
     int error;
 
     if (!r)
         return -ENOMEM;
     atom_init(&r->refs, 2);
-    r->name = *name;
-    r->error = 0;
-    r->count = 0;
-    error = jd_future_new(NULL, &r->done);
+    r->job.type = &resolve_type;
+    error = set_query(r, host, service, hints);
+    if (error == 0)
+        error = jd_future_new(NULL, &r->done);
     if (error < 0) {
         mem_free(r, sizeof(*r));
         return error;
@@ -204,43 +169,55 @@ static int resolve_new(const struct address_text *name, struct resolve **ret)
     return 0;
 }
 
-static int resolve_start(const struct address_text *name, struct resolve **ret)
+/* The job's references: it will not run. */
+static void resolve_withdrawn(struct resolve *r)
 {
-    struct resolve *r;
-    int error = resolve_new(name, &r);
-
-    if (error < 0)
-        return error;
-    error = start_thread(r);
-    if (error < 0) { /* the thread's references, and ours */
-        jd_future_unref(r->done);
-        jd_future_unref(r->done);
-        mem_free(r, sizeof(*r));
-        return error;
-    }
-    *ret = r;
-    return 0;
+    jd_future_unref(r->done);
+    resolve_unref(r);
 }
 
-int resolve_name(const struct address_text *name, struct resolve **ret)
+static int resolve_wait(struct jd_executor *pool, struct resolve *r)
 {
+    int error = pool_submit(pool, &r->job);
+
+    if (error < 0) {
+        resolve_withdrawn(r);
+        return error == -EAGAIN ? -ENOMEM : error;
+    }
+    error = jd_future_wait(r->done, JD_FOREVER);
+    if (error < 0 && pool_withdraw(pool, &r->job))
+        resolve_withdrawn(r);
+    return error < 0 ? error : r->error;
+}
+
+int resolve_names(const char *host, const char *service, const struct addrinfo *hints,
+                  struct addrinfo **ret)
+{
+    struct jd_executor *pool = worker_current()->rt->executors[JD_EXECUTOR_DNS];
     struct resolve *r;
-    int error = jd_sem_acquire(&threads);
+    int error = resolve_new(host, service, hints, &r);
 
     if (error < 0)
         return error;
-    error = resolve_start(name, &r);
-    if (error < 0) {
-        (void)jd_sem_release(&threads); /* not taken by a thread */
-        return error;
-    }
-    error = jd_future_wait(r->done, JD_FOREVER);
+    error = resolve_wait(pool, r);
     jd_future_unref(r->done);
-    if (error == 0)
-        error = r->error;
-    if (error < 0)
-        resolve_unref(r);
-    else
-        *ret = r;
+    if (error == 0) {
+        *ret = r->list; /* the job is done with it */
+        r->list = NULL;
+    }
+    resolve_unref(r);
     return error;
+}
+
+int jd_resolve(const char *host, const char *service, const struct addrinfo *hints,
+               struct addrinfo **ret)
+{
+    struct jd_task *task;
+    int error = call_begin(WAIT_CANCELLABLE, &task);
+
+    if (error < 0)
+        return error;
+    if (!ret || (!host && !service))
+        return -EINVAL;
+    return resolve_names(host, service, hints, ret);
 }

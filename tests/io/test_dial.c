@@ -2,23 +2,24 @@
 /*
  * jd_dial(): numeric addresses, names, and what a cancel leaves behind: no descriptor.
  */
-#include "io_test.h"
+#include "dial_rig.h"
 
-#include <dirent.h>
-#include <poll.h>
 #include <sys/un.h>
 
-#include "io/dial.h"
-
-static unsigned open_descriptors(void)
+/* Each side's own address is what the other one sees. */
+static void knows_each_other(int client, int server, const char *listening)
 {
-    DIR *dir = opendir("/proc/self/fd");
-    unsigned n = 0;
+    char own[64], seen[64];
 
-    while (readdir(dir))
-        n++;
-    closedir(dir);
-    return n;
+    cr_assert_eq(jd_peer_address(client, seen, sizeof(seen)), 0);
+    cr_assert_str_eq(seen, listening);
+    cr_assert_eq(jd_local_address(server, own, sizeof(own)), 0);
+    cr_assert_str_eq(own, listening);
+    cr_assert_eq(jd_local_address(client, own, sizeof(own)), 0);
+    cr_assert_eq(jd_peer_address(server, seen, sizeof(seen)), 0);
+    cr_assert_str_eq(own, seen); /* "unix:" of a client without a name */
+    cr_assert_eq(jd_peer_address(server, seen, 3), -ENOBUFS);
+    cr_assert_str_eq(seen, "");
 }
 
 static void dials(const char *listen_at, const char *dial_host)
@@ -39,6 +40,8 @@ static void dials(const char *listen_at, const char *dial_host)
     cr_assert_neq(fcntl(client, F_GETFL) & O_NONBLOCK, 0);
     cr_assert_neq(fcntl(client, F_GETFD) & FD_CLOEXEC, 0);
     cr_assert_eq(jd_peer_address(client, peer, sizeof(peer)), 0);
+    if (!dial_host && listen_at[0] != ':') /* else it came over the other family, perhaps */
+        knows_each_other(client, server, local);
     cr_assert_eq(jd_send_all(client, "hello", 5), 0);
     cr_assert_eq(jd_read_full(server, peer, 5), 5);
     cr_assert_eq(jd_close(client), 0);
@@ -54,6 +57,8 @@ static jd_result numeric_body(void *arg)
     dials("127.0.0.1:0", NULL);
     dials("[::1]:0", NULL);
     dials("unix:@jd-test-dial", NULL);
+    dials("unix:/tmp/jd-test-dial.sock", NULL);
+    cr_assert_eq(unlink("/tmp/jd-test-dial.sock"), 0);
     dials(":0", NULL);
     cr_assert_eq(open_descriptors(), before);
     return jd_ok(NULL);
@@ -104,6 +109,8 @@ Test(dial, says_why_nobody_answers)
     on_each_port(refused_body);
 }
 
+#define UNIX_MOST 108u /* bytes of a unix name */
+
 static jd_result bad_body(void *arg)
 {
     static const char *const bad[] = { "",
@@ -123,6 +130,17 @@ static jd_result bad_body(void *arg)
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
         cr_assert_eq(jd_dial(bad[i]), -EINVAL, "'%s'", bad[i]);
     cr_assert_eq(jd_dial(NULL), -EINVAL);
+    for (unsigned len = UNIX_MOST - 1; len <= UNIX_MOST + 1; len++) {
+        char path[UNIX_MOST + 16] = "unix:/";
+
+        memset(path + 6, 'n', len - 1); /* no such file, in a directory that is there */
+        path[5 + len] = '\0';
+        cr_assert_eq(jd_dial(path), len > UNIX_MOST ? -EINVAL : -ENOENT, "%u", len);
+        path[5] = '@';
+        cr_assert_eq(jd_dial(path), len > UNIX_MOST ? -EINVAL : -ECONNREFUSED, "%u", len);
+        if (len > UNIX_MOST)
+            cr_assert_eq(jd_listen(path, 0, 0), -EINVAL);
+    }
     return jd_ok(NULL);
 }
 
@@ -218,78 +236,6 @@ static jd_result cancel_body(void *arg)
 Test(dial, leaves_nothing_open_when_it_is_cancelled_at_any_moment, .timeout = 30)
 {
     on_each_port(cancel_body);
-}
-
-/* held[0] counts them. */
-static void fill_backlog(const char *text, int *held)
-{
-    struct address a;
-    int fd;
-
-    cr_assert_eq(address_parse(text, &a), 0);
-    for (;;) { /* bounded by the backlog */
-        fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-        cr_assert(connect(fd, address_sockaddr(&a), a.len) < 0 && errno == EINPROGRESS);
-        held[0]++;
-        if (jd_poll(fd, POLLOUT, JD_MS(50)) != POLLOUT)
-            break;
-        held[held[0]] = fd;
-        cr_assert_lt(held[0], 15);
-    }
-    held[held[0]] = fd;
-}
-
-/*
- * Of several addresses: one that refuses is followed at once, one that is silent after 250 ms, and
- * a losing attempt leaves no descriptor.
- */
-static jd_result race_body(void *arg)
-{
-    int silent = jd_listen("127.0.0.1:0", 1, 0), good = jd_listen("127.0.0.1:0", 0, 0);
-    int refusing = jd_listen("127.0.0.1:0", 0, 0), held[16] = { 0 }, fd, client;
-    struct address list[3];
-    char text[64];
-    unsigned before;
-    int64_t start;
-    jd_scope limit;
-
-    (void)arg;
-    cr_assert_eq(jd_local_address(refusing, text, sizeof(text)), 0);
-    cr_assert_eq(address_parse(text, &list[0]), 0);
-    cr_assert_eq(jd_close(refusing), 0);
-    cr_assert_eq(jd_local_address(silent, text, sizeof(text)), 0);
-    cr_assert_eq(address_parse(text, &list[1]), 0);
-    fill_backlog(text, held);
-    cr_assert_eq(jd_local_address(good, text, sizeof(text)), 0);
-    cr_assert_eq(address_parse(text, &list[2]), 0);
-    before = open_descriptors();
-    start = jd_now();
-    client = dial_any(list, 3);
-    cr_assert_geq(client, 0, "%s", jd_strerror(client));
-    cr_assert_geq(jd_now() - start, JD_MS(250)); /* the silent one had its time */
-    fd = jd_accept(good, NULL, NULL, 0);
-    cr_assert_geq(fd, 0);
-    cr_assert_eq(jd_close(fd), 0);
-    cr_assert_eq(jd_close(client), 0);
-    cr_assert_eq(open_descriptors(), before);
-    list[2] = list[0]; /* refused, silent, refused: nobody wins until the caller's time is over */
-    jd_scope_open(&limit, JD_MS(300));
-    fd = (int)jd_scope_close_with(&limit, dial_any(list, 3));
-    cr_assert_eq(fd, -ETIMEDOUT, "%s", jd_strerror(fd));
-    cr_assert_eq(open_descriptors(), before);
-    list[1] = list[0];
-    cr_assert_eq(dial_any(list, 3), -ECONNREFUSED);
-    cr_assert_eq(open_descriptors(), before);
-    while (held[0] > 0)
-        cr_assert_eq(jd_close(held[held[0]--]), 0);
-    cr_assert_eq(jd_close(silent), 0);
-    cr_assert_eq(jd_close(good), 0);
-    return jd_ok(NULL);
-}
-
-Test(dial, takes_the_first_of_several_addresses_that_answers, .timeout = 30)
-{
-    on_each_port(race_body);
 }
 
 static jd_result unknown_body(void *arg)
