@@ -204,7 +204,9 @@ static jd_result call_and_wait(struct jd_executor *e, struct jd_task *task, jd_f
         return c.result;
     if (pool_withdraw(e, &c.job))
         return jd_err(wait_error(&first, cause));
-    return wait_to_the_end(task, &c, first.seq);
+    if (wait_to_the_end(task, &c, first.seq).error == -ECANCELED)
+        (void)wait_error(&first, cause); /* for its note: the scope has stopped the function */
+    return c.result;
 }
 
 /* A cancelled caller leaves; the future's other reference is the pool's. */

@@ -281,6 +281,32 @@ Test(executor, x6_a_cancelled_call_waits_for_a_function_that_runs_and_tells_it)
     cr_assert_eq(run_workers(2, join_running_body, NULL).error, 0);
 }
 
+static jd_result stops_when_told(void *arg)
+{
+    while (!jd_thread_cancelled()) /* bounded by the test's timeout */
+        sched_yield();
+    return jd_err(arg ? -ECANCELED : 0);
+}
+
+/* The scope says whether its deadline has changed anything. */
+static jd_result deadline_body(void *arg)
+{
+    jd_scope limit;
+
+    jd_scope_open(&limit, JD_MS(2));
+    cr_assert_eq(jd_scope_close_with(&limit, jd_to_thread(stops_when_told, &limit).error),
+                 -ETIMEDOUT);
+    jd_scope_open(&limit, JD_MS(2));
+    cr_assert_eq(jd_scope_close_with(&limit, jd_to_thread(stops_when_told, NULL).error), 0);
+    return jd_ok(arg);
+}
+
+Test(executor, x6_a_function_that_stops_at_a_deadline_has_timed_out)
+{
+    cr_assert_eq(run_workers(1, deadline_body, NULL).error, 0);
+    cr_assert_eq(run_workers(2, deadline_body, NULL).error, 0);
+}
+
 static jd_result abandon_body(void *arg)
 {
     jd_executor *e = pool_of(1);
