@@ -158,6 +158,21 @@ static int try_transfer(const struct op *op)
     return ret == -EOPNOTSUPP ? move_when_ready(op, iov, count) : ret;
 }
 
+/* Nothing to accept will ever come: why, as accept(2) says it. -EAGAIN: it listens. */
+static int not_listening(int fd)
+{
+    int listening = 0, type = 0;
+    socklen_t len = sizeof(int);
+
+    if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) < 0)
+        return -errno; /* no socket */
+    if (listening)
+        return -EAGAIN;
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0)
+        return -errno;
+    return type == SOCK_STREAM || type == SOCK_SEQPACKET ? -EINVAL : -EOPNOTSUPP;
+}
+
 static int try_accept(const struct op *op)
 {
     int flags = fcntl(op->fd, F_GETFL);
@@ -167,6 +182,8 @@ static int try_accept(const struct op *op)
     if (!(flags & O_NONBLOCK)) {
         int ready = is_ready(op->fd, POLLIN);
 
+        if (ready == -EAGAIN)
+            return not_listening(op->fd);
         if (ready < 0)
             return ready;
     }

@@ -398,6 +398,29 @@ Test(socket, bad_arguments_are_told_apart)
     on_each_port(misuse_body);
 }
 
+/* Blocking descriptors on purpose: an accept on them could wait for ever. */
+static jd_result accept_nothing_body(void *arg)
+{
+    int fds[2], datagram = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+    (void)arg;
+    cr_assert_geq(datagram, 0);
+    cr_assert_eq(jd_accept(datagram, NULL, NULL, 0), -EOPNOTSUPP);
+    cr_assert_eq(jd_close(datagram), 0);
+    cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+    cr_assert_eq(jd_accept(fds[0], NULL, NULL, 0), -EINVAL);
+    close_pair(fds);
+    cr_assert_eq(pipe2(fds, O_CLOEXEC), 0);
+    cr_assert_eq(jd_accept(fds[0], NULL, NULL, 0), -ENOTSOCK);
+    close_pair(fds);
+    return jd_ok(NULL);
+}
+
+Test(socket, accept_on_what_does_not_listen_is_an_error)
+{
+    on_each_port(accept_nothing_body);
+}
+
 Test(socket, outside_a_task_every_call_says_so)
 {
     struct sockaddr_storage addr = { 0 };
