@@ -50,8 +50,8 @@ static jd_result serve(void *arg)
     struct listening *l = arg;
     int error = jd_serve(l->fd, handle, l->server, NULL);
 
-    (void)jd_close(
-        l->fd); /* else clients of a server that could not start wait for ever: seed 71 */
+    /* Else clients of a server that could not start wait for ever: seed 71. */
+    (void)jd_close(l->fd);
     return jd_err(error);
 }
 

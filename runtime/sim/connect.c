@@ -21,28 +21,33 @@ static in_port_t port_of(const struct address *a)
     return 0;
 }
 
-static void take_port(struct sim *sim, struct address *a)
+static void set_port(struct address *a, in_port_t port)
 {
-    in_port_t port = htons(sim->next_port++);
-
     if (a->storage.ss_family == AF_INET)
         ((struct sockaddr_in *)(void *)&a->storage)->sin_port = port;
     else if (a->storage.ss_family == AF_INET6)
         ((struct sockaddr_in6 *)(void *)&a->storage)->sin6_port = port;
 }
 
-static bool is_any(struct address *a)
+static void take_port(struct sim *sim, struct address *a)
 {
-    if (a->storage.ss_family == AF_INET)
-        return ((struct sockaddr_in *)(void *)&a->storage)->sin_addr.s_addr == INADDR_ANY;
-    return a->storage.ss_family == AF_INET6 &&
-           IN6_IS_ADDR_UNSPECIFIED(&((struct sockaddr_in6 *)(void *)&a->storage)->sin6_addr);
+    set_port(a, htons(sim->next_port++));
 }
 
-static bool same_host(struct address *a, struct address *b)
+static bool is_any(const struct address *a)
 {
-    const struct sockaddr_in *a4 = (void *)&a->storage, *b4 = (void *)&b->storage;
-    const struct sockaddr_in6 *a6 = (void *)&a->storage, *b6 = (void *)&b->storage;
+    if (a->storage.ss_family == AF_INET)
+        return ((const struct sockaddr_in *)(const void *)&a->storage)->sin_addr.s_addr ==
+               INADDR_ANY;
+    return a->storage.ss_family == AF_INET6 &&
+           IN6_IS_ADDR_UNSPECIFIED(
+               &((const struct sockaddr_in6 *)(const void *)&a->storage)->sin6_addr);
+}
+
+static bool same_host(const struct address *a, const struct address *b)
+{
+    const struct sockaddr_in *a4 = (const void *)&a->storage, *b4 = (const void *)&b->storage;
+    const struct sockaddr_in6 *a6 = (const void *)&a->storage, *b6 = (const void *)&b->storage;
 
     if (a->storage.ss_family != b->storage.ss_family)
         return a->storage.ss_family == AF_INET6 && is_any(a); /* both kinds come to [::] */
@@ -54,7 +59,7 @@ static bool same_host(struct address *a, struct address *b)
 }
 
 /* Does what goes to `to` arrive at `name`? */
-static bool name_serves(struct address *name, struct address *to)
+bool sim_name_serves(const struct address *name, const struct address *to)
 {
     if (address_is_unix(name) || address_is_unix(to))
         return address_is_unix(name) && address_is_unix(to) && name->len == to->len &&
@@ -62,18 +67,24 @@ static bool name_serves(struct address *name, struct address *to)
     return port_of(name) == port_of(to) && same_host(name, to);
 }
 
-static struct sim_file *find(struct sim *sim, struct address *to, bool listening)
+/* Datagrams and streams have ports of their own; FILE_SOCKET: any of the latter. */
+static bool is_of_kind(const struct sim_file *f, enum sim_file_kind kind)
 {
-    list_for_each(link, &sim->listeners) {
+    return kind == FILE_SOCKET ? f->kind != FILE_DATAGRAM : f->kind == kind;
+}
+
+struct sim_file *sim_find(struct sim *sim, const struct address *to, enum sim_file_kind kind)
+{
+    list_for_each(link, &sim->bound) {
         struct sim_file *f = JD_CONTAINER_OF(link, struct sim_file, link);
 
-        if ((!listening || f->kind == FILE_LISTENER) && name_serves(&f->local, to))
+        if (is_of_kind(f, kind) && sim_name_serves(&f->local, to))
             return f;
     }
     return NULL;
 }
 
-static int name_in(struct address *a, const struct sockaddr *addr, socklen_t len, int family)
+int sim_name_in(struct address *a, const struct sockaddr *addr, socklen_t len, int family)
 {
     memset(a, 0, sizeof(*a));
     if (!addr || len > sizeof(a->storage) || len < sizeof(sa_family_t))
@@ -99,25 +110,27 @@ void sim_name_out(const struct address *a, struct sockaddr *addr, socklen_t *len
 int sim_bind(struct sim *sim, struct sim_file *f, const struct sockaddr *addr, socklen_t len)
 {
     struct address a;
-    int error = name_in(&a, addr, len, f->family);
+    int error = sim_name_in(&a, addr, len, f->family);
 
     if (error < 0)
         return error;
-    if (f->bound || f->kind != FILE_SOCKET)
+    if (f->bound || (f->kind != FILE_SOCKET && f->kind != FILE_DATAGRAM))
         return -EINVAL;
     if (port_of(&a) == 0)
         take_port(sim, &a);
-    if (find(sim, &a, false))
+    if (sim_find(sim, &a, f->kind))
         return -EADDRINUSE;
     f->local = a;
     f->bound = true;
-    list_add_tail(&sim->listeners, &f->link);
+    list_add_tail(&sim->bound, &f->link);
     return 0;
 }
 
 int sim_listen(struct sim *sim, struct sim_file *f, int backlog)
 {
     (void)sim;
+    if (f->kind == FILE_DATAGRAM)
+        return -EOPNOTSUPP;
     if (f->kind == FILE_STREAM || !f->bound)
         return -EINVAL;
     f->kind = FILE_LISTENER;
@@ -125,18 +138,25 @@ int sim_listen(struct sim *sim, struct sim_file *f, int backlog)
     return 0;
 }
 
-/* The name of the calling side: the host it calls, a port of its own. */
-static void name_caller(struct sim *sim, struct sim_file *f, const struct address *to)
+void sim_name_towards(struct sim *sim, const struct address *name, const struct address *to,
+                      struct address *ret)
 {
-    if (f->bound)
+    in_port_t port = name ? port_of(name) : 0;
+
+    memset(ret, 0, sizeof(*ret));
+    if (name && !is_any(name)) {
+        *ret = *name;
         return;
-    memset(&f->local, 0, sizeof(f->local));
-    f->local.storage.ss_family = to->storage.ss_family;
-    f->local.len = sizeof(sa_family_t);
+    }
+    ret->storage.ss_family = to->storage.ss_family;
+    ret->len = sizeof(sa_family_t);
     if (address_is_unix(to))
         return;
-    f->local = *to;
-    take_port(sim, &f->local);
+    *ret = *to; /* the host that it calls: there is one machine */
+    if (port == 0)
+        take_port(sim, ret);
+    else
+        set_port(ret, port);
 }
 
 static void become_connected(struct sim_file *f, struct sim_file *server, const struct address *to)
@@ -152,20 +172,24 @@ int sim_connect(struct sim *sim, struct sim_file *f, const struct sockaddr *addr
 {
     struct sim_file *listener, *server;
     struct address to;
-    int error = name_in(&to, addr, len, f->family);
+    int error;
 
+    if (f->kind == FILE_DATAGRAM)
+        return sim_datagram_connect(sim, f, addr, len);
+    error = sim_name_in(&to, addr, len, f->family);
     if (error < 0)
         return error;
     if (f->kind != FILE_SOCKET)
         return f->kind == FILE_STREAM ? -EISCONN : -EINVAL;
-    if (!(sim->flags & JD_SIM_NO_ERRORS) && sim_fault(sim, 10))
+    if (sim_has_errors(sim) && sim_fault(sim, 10))
         return sim_percent(sim, 50) ? -ECONNREFUSED : -ETIMEDOUT;
-    listener = find(sim, &to, true);
+    listener = sim_find(sim, &to, FILE_LISTENER);
     if (!listener)
         return -ECONNREFUSED;
     if (listener->backlog_count >= listener->backlog_max)
         return -EINPROGRESS; /* the port asks again */
-    name_caller(sim, f, &to);
+    if (!f->bound)
+        sim_name_towards(sim, NULL, &to, &f->local);
     server = sim_file_new(sim, f->family);
     become_connected(f, server, &to);
     list_add_tail(&listener->backlog, &server->link);
@@ -180,10 +204,10 @@ int sim_accept(struct sim *sim, struct sim_file *f, struct sockaddr *addr, sockl
     struct list *link;
 
     if (f->kind != FILE_LISTENER)
-        return -EINVAL;
+        return f->kind == FILE_DATAGRAM ? -EOPNOTSUPP : -EINVAL;
     if (f->backlog_count == 0)
         return -EAGAIN;
-    if (!(sim->flags & JD_SIM_NO_ERRORS) && sim_fault(sim, 10))
+    if (sim_has_errors(sim) && sim_fault(sim, 10))
         return sim_percent(sim, 50) ? -ECONNABORTED : -EMFILE; /* it stays in the backlog */
     link = list_pop_head(&f->backlog);
     f->backlog_count--;

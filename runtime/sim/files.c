@@ -3,6 +3,7 @@
  * Simulated files: numbers, bytes, waiting ops, ends. See net.h.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -11,7 +12,7 @@
 #define ROOM_FIRST 512u
 #define ROOM_MAX 65536u
 
-static void *quiet_alloc(struct sim *sim, size_t bytes)
+void *sim_alloc(struct sim *sim, size_t bytes)
 {
     bool before = sim->quiet;
     void *ptr;
@@ -25,21 +26,23 @@ static void *quiet_alloc(struct sim *sim, size_t bytes)
 
 struct sim_file *sim_file_new(struct sim *sim, int family)
 {
-    struct sim_file *f = quiet_alloc(sim, sizeof(*f));
+    struct sim_file *f = sim_alloc(sim, sizeof(*f));
 
     f->fd = -1;
     f->family = family;
+    f->access = O_RDWR;
     f->room_max = sim->fault_percent ? (size_t)1024 << sim_below(sim, 7) : ROOM_MAX;
     list_init(&f->waiting);
     list_init(&f->link);
     list_init(&f->backlog);
+    list_init(&f->messages);
     return f;
 }
 
 static void grow_table(struct sim *sim)
 {
     unsigned room = sim->file_room ? 2 * sim->file_room : 16;
-    struct sim_file **files = quiet_alloc(sim, room * sizeof(struct sim_file *));
+    struct sim_file **files = sim_alloc(sim, room * sizeof(struct sim_file *));
 
     if (sim->file_room > 0)
         memcpy(files, sim->files, sim->file_room * sizeof(struct sim_file *));
@@ -88,7 +91,7 @@ static void make_room(struct sim *sim, struct sim_file *f, size_t len)
         room *= 2;
     if (room == f->room)
         return;
-    data = quiet_alloc(sim, room);
+    data = sim_alloc(sim, room);
     sim_file_take(f, data, f->len, true);
     mem_free(f->data, f->room);
     f->data = data;
@@ -124,6 +127,38 @@ void sim_file_take(struct sim_file *f, char *to, size_t len, bool peek)
     f->len -= len;
 }
 
+/* --- What all transfers share ----------------------------------------------------------------- */
+
+size_t sim_bytes(const struct sim_transfer *t)
+{
+    size_t len = 0;
+
+    for (size_t i = 0; i < t->count; i++)
+        len += t->iov[i].iov_len;
+    return len;
+}
+
+size_t sim_shorten(struct sim *sim, size_t len)
+{
+    if (len < 2 || !sim_fault(sim, 1))
+        return len;
+    return (size_t)sim_between(sim, 1, (int64_t)len - 1);
+}
+
+/* The error that the file keeps is told once. */
+int sim_take_error(struct sim_file *f)
+{
+    int error = f->error;
+
+    f->error = 0;
+    return error;
+}
+
+bool sim_has_errors(const struct sim *sim)
+{
+    return (sim->flags & JD_SIM_NO_ERRORS) == 0;
+}
+
 /* --- Ends ----------------------------------------------------------------------------------- */
 
 static void break_side(struct sim *sim, struct sim_file *f)
@@ -155,7 +190,7 @@ static void part_from_peer(struct sim *sim, struct sim_file *f)
     f->peer = NULL;
     peer->peer = NULL;
     peer->fin = true;
-    if (f->len > 0 && f->family != AF_UNIX)
+    if (f->kind == FILE_STREAM && f->len > 0 && f->family != AF_UNIX)
         break_side(sim, peer);
     else
         sim_file_wake(sim, peer);
@@ -175,6 +210,7 @@ void sim_file_free(struct sim *sim, struct sim_file *f)
         sim_file_free(sim, pending);
     }
     part_from_peer(sim, f);
+    sim_datagram_end(sim, f);
     if (list_is_linked(&f->link))
         list_del(&f->link);
     mem_free(f->data, f->room);
@@ -198,15 +234,20 @@ int sim_net_close(struct sim *sim, int fd)
 /* The run is over: what nobody closed. */
 void sim_net_end(struct sim *sim)
 {
+    for (unsigned i = 0; i < sim->file_room; i++) /* ops of tasks that resisted: leaked with them */
+        if (sim->files[i])
+            list_init(&sim->files[i]->waiting);
     for (unsigned i = 0; i < sim->file_room; i++) {
         struct sim_file *f = sim->files[i];
 
         if (!f)
             continue;
-        list_init(&f->waiting); /* ops of tasks that resisted the shutdown: leaked with them */
+        if (f->peer)
+            f->peer->peer = NULL; /* it may be in a backlog, and nobody has to hear of this end */
         f->peer = NULL;
         sim->files[i] = NULL;
         sim_file_free(sim, f);
     }
     mem_free(sim->files, sim->file_room * sizeof(struct sim_file *));
+    sim_disk_end(sim);
 }

@@ -243,7 +243,8 @@ int sim_begin(const struct sim_config *c, struct sim **ret)
     sim->watch.wanted = (c->flags & JD_SIM_CATCH_ESCAPES) != 0;
     sim->hash = mix(UINT64_C(0x6a61636b64617721), c->seed);
     sim->next_port = 40000;
-    list_init(&sim->listeners);
+    list_init(&sim->bound);
+    list_init(&sim->disk);
     sim->choices = self.choices;
     sim->choice_count = self.choice_count;
     self.sim = sim;

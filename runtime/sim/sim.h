@@ -11,8 +11,8 @@
  *     none can run: time jumps
  *
  * The workers run the scheduler's own code. What they share with the machine is replaced: the clock
- * (virtual, base/clock.h), chance (one generator), the port and the sockets behind it (port.c,
- * net.c, system.c), allocation failures (base/fault.h), threads (jobs.c).
+ * (virtual, base/clock.h), chance (one generator), the port and the files behind it (port.c, net.h,
+ * system.c), allocation failures (base/fault.h), threads (jobs.c).
  *
  * I1  All choices come from `rng`, in an order that depends on nothing but the seed and the program:
  *     no address, no real time, no hash of a pointer, no size of a frame decides anything.
@@ -99,8 +99,10 @@ struct sim {
 
     struct sim_file **files; /* by fd - SIM_FD_BASE */
     unsigned file_room, file_count;
-    struct list listeners;
+    struct list bound; /* sockets with a name of their own */
     uint16_t next_port;
+    struct list disk; /* what jd_sim_open() made */
+    size_t disk_bytes;
 
     unsigned handles; /* references of the program that outlived the runtime */
     bool stuck;       /* tasks resisted the final cancel */
@@ -161,7 +163,7 @@ void sim_report_escape(struct sim *sim, struct jd_task *t, const char *format, .
 void sim_report_descriptor(struct sim *sim, struct jd_task *t, const char *call, int fd);
 const char *sim_op_name(unsigned kind);
 
-/* net.c */
+/* system.c, files.c: for the port */
 int sim_net_try(struct sim *sim, struct op *op); /* -EAGAIN: the op now waits at its file */
 void sim_net_leave(struct sim *sim, struct op *op);
 int sim_net_close(struct sim *sim, int fd);

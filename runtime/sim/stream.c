@@ -6,40 +6,14 @@
  */
 #include <errno.h>
 #include <poll.h>
-#include <sys/uio.h>
 
 #include "sim/net.h"
-
-/* The error that the file keeps is told once. */
-static int take_error(struct sim_file *f)
-{
-    int error = f->error;
-
-    f->error = 0;
-    return error;
-}
-
-static size_t length_of(const struct iovec *iov, size_t n)
-{
-    size_t len = 0;
-
-    for (size_t i = 0; i < n; i++)
-        len += iov[i].iov_len;
-    return len;
-}
-
-static size_t shorten(struct sim *sim, size_t len)
-{
-    if (len < 2 || !sim_fault(sim, 1))
-        return len;
-    return (size_t)sim_between(sim, 1, (int64_t)len - 1);
-}
 
 /* 0: there are bytes. */
 static int readable(struct sim_file *f, size_t wanted, bool all)
 {
     if (f->len == 0 && f->error)
-        return take_error(f);
+        return sim_take_error(f);
     if (f->len == 0)
         return f->fin || f->read_shut ? 1 : -EAGAIN;
     if (all && f->len < wanted && f->len < f->room_max && !f->fin && !f->error)
@@ -47,26 +21,26 @@ static int readable(struct sim_file *f, size_t wanted, bool all)
     return 0;
 }
 
-ssize_t sim_stream_recv(struct sim *sim, struct sim_file *f, const struct iovec *iov, size_t n,
-                        int flags)
+ssize_t sim_stream_recv(struct sim *sim, struct sim_file *f, const struct sim_transfer *t)
 {
-    size_t left = length_of(iov, n), done = 0;
-    bool peek = (flags & MSG_PEEK) != 0, all = (flags & MSG_WAITALL) != 0;
+    const struct iovec *iov = t->iov;
+    size_t left = sim_bytes(t), done = 0;
+    bool peek = (t->flags & MSG_PEEK) != 0, all = (t->flags & MSG_WAITALL) != 0;
     int state;
 
     if (f->kind != FILE_STREAM)
-        return f->error ? take_error(f) : -ENOTCONN;
+        return f->error ? sim_take_error(f) : -ENOTCONN;
     if (left == 0)
         return 0;
-    if (!(sim->flags & JD_SIM_NO_ERRORS) && f->peer && sim_fault(sim, 20))
+    if (sim_has_errors(sim) && f->peer && sim_fault(sim, 20))
         sim_file_break(sim, f);
     state = readable(f, left, all);
     if (state != 0)
         return state < 0 ? state : 0;
     left = left < f->len ? left : f->len;
     if (!all)
-        left = shorten(sim, left);
-    for (size_t i = 0; i < n && left > 0; i++) {
+        left = sim_shorten(sim, left);
+    for (size_t i = 0; i < t->count && left > 0; i++) {
         size_t part = iov[i].iov_len < left ? iov[i].iov_len : left;
 
         sim_file_take(f, iov[i].iov_base, part, peek);
@@ -77,6 +51,11 @@ ssize_t sim_stream_recv(struct sim *sim, struct sim_file *f, const struct iovec 
     }
     if (!peek && f->peer)
         sim_file_wake(sim, f->peer);
+    if (t->msg) {
+        t->msg->msg_namelen = 0;
+        t->msg->msg_controllen = 0;
+        t->msg->msg_flags = 0;
+    }
     return (ssize_t)done;
 }
 
@@ -84,7 +63,7 @@ ssize_t sim_stream_recv(struct sim *sim, struct sim_file *f, const struct iovec 
 static int writable(struct sim *sim, struct sim_file *f)
 {
     if (f->error)
-        return take_error(f);
+        return sim_take_error(f);
     if (f->write_shut || f->broken)
         return -EPIPE;
     if (f->peer)
@@ -97,16 +76,17 @@ static int writable(struct sim *sim, struct sim_file *f)
     return 0;
 }
 
-ssize_t sim_stream_send(struct sim *sim, struct sim_file *f, const struct iovec *iov, size_t n)
+ssize_t sim_stream_send(struct sim *sim, struct sim_file *f, const struct sim_transfer *t)
 {
-    size_t left = length_of(iov, n), done = 0, room;
+    const struct iovec *iov = t->iov;
+    size_t left = sim_bytes(t), done = 0, room;
     int state;
 
     if (f->kind != FILE_STREAM)
-        return f->error ? take_error(f) : -ENOTCONN;
-    if (!(sim->flags & JD_SIM_NO_ERRORS) && f->peer && sim_fault(sim, 20))
+        return f->error ? sim_take_error(f) : -ENOTCONN;
+    if (sim_has_errors(sim) && f->peer && sim_fault(sim, 20))
         sim_file_break(sim, f);
-    if (left > 0 && !(sim->flags & JD_SIM_NO_ERRORS) && sim_fault(sim, 50))
+    if (left > 0 && sim_has_errors(sim) && sim_fault(sim, 50))
         return -ENOBUFS;
     state = writable(sim, f);
     if (state < 0)
@@ -114,8 +94,8 @@ ssize_t sim_stream_send(struct sim *sim, struct sim_file *f, const struct iovec 
     if (!f->peer || f->peer->read_shut)
         return (ssize_t)left;
     room = f->peer->room_max - f->peer->len;
-    left = shorten(sim, left < room ? left : room);
-    for (size_t i = 0; i < n && left > 0; i++) {
+    left = sim_shorten(sim, left < room ? left : room);
+    for (size_t i = 0; i < t->count && left > 0; i++) {
         size_t part = iov[i].iov_len < left ? iov[i].iov_len : left;
 
         sim_file_put(sim, f->peer, iov[i].iov_base, part);
@@ -141,17 +121,13 @@ static int poll_stream(const struct sim_file *f)
     return f->error ? ready | POLLERR : ready;
 }
 
-int sim_stream_poll(const struct sim_file *f, short events)
+int sim_stream_poll(const struct sim_file *f)
 {
-    int wanted = (unsigned short)events | POLLERR | POLLHUP, ready = 0;
-
     if (f->kind == FILE_STREAM)
-        ready = poll_stream(f);
-    else if (f->kind == FILE_LISTENER)
-        ready = f->backlog_count > 0 ? POLLIN : 0;
-    else
-        ready = POLLOUT | POLLHUP; /* as Linux has it for a socket that was never connected */
-    return ready & wanted;
+        return poll_stream(f);
+    if (f->kind == FILE_LISTENER)
+        return f->backlog_count > 0 ? POLLIN : 0;
+    return POLLOUT | POLLHUP; /* as Linux has it for a socket that was never connected */
 }
 
 int sim_stream_shutdown(struct sim *sim, struct sim_file *f, int how)
@@ -171,4 +147,14 @@ int sim_stream_shutdown(struct sim *sim, struct sim_file *f, int how)
     }
     sim_file_wake(sim, f);
     return 0;
+}
+
+void sim_stream_pair(struct sim_file *a, struct sim_file *b)
+{
+    a->kind = b->kind = FILE_STREAM;
+    a->remote.storage.ss_family = AF_UNIX; /* which has no name */
+    a->remote.len = sizeof(sa_family_t);
+    a->local = b->local = b->remote = a->remote;
+    a->peer = b;
+    b->peer = a;
 }

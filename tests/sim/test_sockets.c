@@ -312,3 +312,24 @@ Test(sim_sockets, a_real_descriptor_is_refused_and_reported)
     cr_assert_eq(jd_sim_run(1, use_real, &escapes, NULL).error, 0);
     cr_assert_eq(escapes, 2);
 }
+
+/* --- The end --------------------------------------------------------------------------------- */
+
+static jd_result close_nothing(void *arg)
+{
+    int first = jd_listen("127.0.0.1:81", 0, 0), listener = jd_listen("127.0.0.1:80", 0, 0);
+    int client;
+
+    (void)arg;
+    CHECK(first >= 0 && listener >= 0);
+    CHECK(jd_close(first) == 0);
+    client = jd_dial("127.0.0.1:80");
+    CHECK(client == first); /* so it is freed before the listener, in whose backlog its peer is */
+    return jd_ok(NULL);
+}
+
+Test(sim_sockets, what_nobody_closed_ends_with_the_run)
+{
+    cr_assert_eq(jd_sim_run(1, close_nothing, NULL, NULL).error, 0);
+    cr_assert_eq(sim_last().open_files, 2);
+}
