@@ -7,7 +7,6 @@
 #include <errno.h>
 
 #include "jd_test.h"
-#include "seeds.h"
 #include "sweep.h"
 
 #include <jackdaw/jackdaw.h>
@@ -111,19 +110,8 @@ static void sweep(void (*make)(struct run *run), unsigned at_least)
 {
     struct run run = { .make = make };
     struct sweep s = { .fn = batched, .arg = &run, .before = before, .after = after, .seeds = 6 };
-    unsigned points;
 
-    if (seeds_given()) {
-        for_each_seed(seed, 0)
-            (void)sweep_sample(&s, seed);
-        return;
-    }
-    points = sweep_run(&s);
-    if (jd_test_quick()) /* a third of the seeds */
-        at_least /= 3;
-    cr_assert_geq(points, at_least, "%u checkpoints", points);
-    s.fault_percent = 20;
-    (void)sweep_run(&s);
+    sweep_or_sample(s, at_least);
 }
 
 static void retries(struct run *run)
