@@ -168,7 +168,7 @@ void sim_serve(struct sim *sim, struct jd_runtime *rt)
         sw = choose(sim, &next);
         if (sw)
             worker_resume(sim, sw);
-        else
+        else if (next > sim->now) /* else a job took so long that something is due by now */
             jump(sim, next);
     }
     watch_end(sim);

@@ -214,6 +214,19 @@ Test(sim_executor, an_abandoned_call_leaves_nothing, .timeout = 30)
     sweep(abandon_main);
 }
 
+/* Jobs take time, too: in seed 1029 the watchdog's look became due within one, and nothing else was. */
+Test(sim_executor, a_look_of_the_watchdog_may_become_due_within_a_job)
+{
+    struct calls c;
+    struct sweep s = { .fn = abandon_main,
+                       .arg = &c,
+                       .before = calls_before,
+                       .after = calls_after,
+                       .fault_percent = 20 };
+
+    cr_assert_gt(sweep_sample(&s, 1029), 0);
+}
+
 static jd_result shutdown_main(void *arg)
 {
     struct calls *c = arg;
