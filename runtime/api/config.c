@@ -130,7 +130,7 @@ static int config_copy(const jd_config *cfg, struct config *c)
 
 int config_read(const jd_config *cfg, struct config *ret)
 {
-    unsigned cpus;
+    unsigned cpus, quota;
     int err = config_copy(cfg, ret);
 
     if (err)
@@ -141,9 +141,9 @@ int config_read(const jd_config *cfg, struct config *ret)
         if (err)
             return err;
     }
-    cpus = cpu_count_usable(&ret->has_quota);
+    cpus = cpu_count_usable(&quota);
     if (ret->workers == 0)
         ret->workers = cpus;
-    ret->has_quota = ret->has_quota && ret->workers > cpus;
+    ret->has_quota = quota != 0 && quota < ret->workers * 1000; /* cpus are rounded up */
     return 0;
 }

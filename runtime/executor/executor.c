@@ -22,12 +22,12 @@ int jd_executor_new(unsigned threads_max, const char *name, jd_executor **ret)
     struct worker *w = worker_current();
     struct pool_config c = { .threads_max = threads_max ? threads_max : POOL_THREADS_DEFAULT,
                              .name = name ? name : "executor" };
-    bool has_quota;
+    unsigned quota;
 
     if (!ret || threads_max > POOL_THREADS_MAX)
         return -EINVAL;
-    c.cpus = cpu_count_usable(&has_quota);
-    c.can_spin = c.cpus > 1 && !has_quota;
+    c.cpus = cpu_count_usable(&quota);
+    c.can_spin = c.cpus > 1 && quota == 0;
     c.stub = w ? w->rt->stub : runtime_stub_new(NULL);
     if (!c.stub)
         return -ENOMEM;

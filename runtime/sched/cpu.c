@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * How many CPUs this process may really use: the affinity mask, and the CPU quota of its cgroup
- * (v2: cpu.max of every group up to the root; v1: cpu.cfs_quota_us). A container with two CPUs'
- * worth of quota on a 64-CPU machine gets two workers, not 64 that throttle each other.
+ * and of all groups above it (v2: cpu.max; v1: cpu.cfs_quota_us). A container with two CPUs' worth of
+ * quota on a 64-CPU machine gets two workers, not 64 that throttle each other.
  */
+#include <limits.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,15 +40,23 @@ static bool read_line(const char *path, char *line, int bytes, void *arg)
     return ok;
 }
 
-/* Quota rounded up to whole CPUs; 0 = none. */
-static unsigned quota_cpus(long long quota, long long period)
+/* In thousandths of a CPU, rounded up; 0 = none. */
+static unsigned quota_of(long long quota, long long period)
 {
-    long long cpus;
+    unsigned long long thousandths;
 
     if (quota <= 0 || period <= 0)
         return 0;
-    cpus = quota / period + (quota % period != 0); /* no sum that may overflow */
-    return cpus < IDLE_WORKERS_MAX ? (unsigned)cpus : IDLE_WORKERS_MAX;
+    if (quota / period >= IDLE_WORKERS_MAX)
+        return IDLE_WORKERS_MAX * 1000u;
+    if (period > LLONG_MAX / 1000) { /* no machine has that: so that no product overflows */
+        quota /= 1000;
+        period /= 1000;
+    }
+    thousandths = (unsigned long long)(quota / period) * 1000u +
+                  ((unsigned long long)(quota % period) * 1000u + (unsigned long long)period - 1) /
+                      (unsigned long long)period;
+    return thousandths > 0 ? (unsigned)thousandths : 1;
 }
 
 static unsigned smaller(unsigned a, unsigned b)
@@ -62,25 +71,17 @@ struct reader {
     void *arg;
 };
 
-/* cpu.max is "MAX PERIOD" or "max PERIOD"; every ancestor's limit holds. */
-static unsigned quota_v2(const struct reader *r, char *path, size_t root_len)
+/* cpu.max is "MAX PERIOD" or "max PERIOD". */
+static unsigned quota_v2(const struct reader *r, const char *dir)
 {
-    unsigned cpus = 0;
+    char file[PATH_BYTES + 32], line[64];
+    long long quota, period;
 
-    for (;;) { /* bounded by the path's depth */
-        char file[PATH_BYTES + 16], line[64];
-        long long quota, period;
-        char *slash;
-
-        snprintf(file, sizeof(file), "%s/cpu.max", path);
-        if (r->read(file, line, sizeof(line), r->arg) &&
-            sscanf(line, "%lld %lld", &quota, &period) == 2)
-            cpus = smaller(cpus, quota_cpus(quota, period));
-        slash = strrchr(path, '/');
-        if (!slash || (size_t)(slash - path) < root_len)
-            return cpus;
-        *slash = '\0';
-    }
+    snprintf(file, sizeof(file), "%s/cpu.max", dir);
+    if (!r->read(file, line, sizeof(line), r->arg) ||
+        sscanf(line, "%lld %lld", &quota, &period) != 2)
+        return 0;
+    return quota_of(quota, period);
 }
 
 static unsigned quota_v1(const struct reader *r, const char *dir)
@@ -94,7 +95,27 @@ static unsigned quota_v1(const struct reader *r, const char *dir)
     snprintf(file, sizeof(file), "%s/cpu.cfs_period_us", dir);
     if (!r->read(file, line, sizeof(line), r->arg) || sscanf(line, "%lld", &period) != 1)
         return 0;
-    return quota_cpus(quota, period);
+    return quota_of(quota, period);
+}
+
+/* The least of the group's and of all above it. In a container the path may be the host's: then the
+ * root alone is there, and that is the container's own group. */
+static unsigned quota_upwards(const struct reader *r, const char *root, const char *path,
+                              unsigned (*look)(const struct reader *, const char *))
+{
+    char dir[PATH_BYTES];
+    size_t root_len = strlen(root);
+    unsigned quota = 0;
+
+    snprintf(dir, sizeof(dir), "%s%.*s", root, 400, strcmp(path, "/") ? path : "");
+    for (;;) { /* bounded by the path's depth */
+        char *slash = strrchr(dir, '/');
+
+        quota = smaller(quota, look(r, dir));
+        if (!slash || (size_t)(slash - dir) < root_len)
+            return quota;
+        *slash = '\0';
+    }
 }
 
 /* Is "cpu" one of a list like "cpuset,cpu,cpuacct"? */
@@ -114,25 +135,17 @@ static bool has_cpu(const char *controllers)
 /* One line of /proc/self/cgroup: "0::/path" (v2) or "4:cpu,cpuacct:/path" (v1). */
 static unsigned quota_of_line(const struct reader *r, char *line)
 {
-    char dir[PATH_BYTES];
     char *controllers = strchr(line, ':');
     char *path = controllers ? strchr(controllers + 1, ':') : NULL;
-    unsigned in_container;
 
     if (!path || path[1] != '/')
         return 0;
     *path++ = '\0';
     controllers++;
     path[strcspn(path, "\n")] = '\0';
-    if (*controllers == '\0') {
-        snprintf(dir, sizeof(dir), CGROUP_ROOT "%.*s", 400, strcmp(path, "/") ? path : "");
-        return quota_v2(r, dir, strlen(CGROUP_ROOT));
-    }
-    if (!has_cpu(controllers))
-        return 0;
-    snprintf(dir, sizeof(dir), CGROUP_ROOT "/cpu%.*s", 400, strcmp(path, "/") ? path : "");
-    in_container = quota_v1(r, CGROUP_ROOT "/cpu"); /* the path may be the host's */
-    return smaller(quota_v1(r, dir), in_container);
+    if (*controllers == '\0')
+        return quota_upwards(r, CGROUP_ROOT, path, quota_v2);
+    return has_cpu(controllers) ? quota_upwards(r, CGROUP_ROOT "/cpu", path, quota_v1) : 0;
 }
 
 static void skip_line(FILE *f)
@@ -158,7 +171,7 @@ unsigned cpu_quota(FILE *groups, cpu_read_fn read, void *arg)
     return quota;
 }
 
-unsigned cpu_count_usable(bool *ret_has_quota)
+unsigned cpu_count_usable(unsigned *ret_quota)
 {
     unsigned cpus = cpus_of_affinity(), quota = 0;
     FILE *f = fopen("/proc/self/cgroup", "re");
@@ -167,7 +180,7 @@ unsigned cpu_count_usable(bool *ret_has_quota)
         quota = cpu_quota(f, read_line, NULL);
         (void)fclose(f); /* only read from */
     }
-    *ret_has_quota = quota != 0 && quota < cpus;
-    cpus = smaller(cpus, quota);
+    *ret_quota = quota / 1000 < cpus ? quota : 0;
+    cpus = smaller(cpus, (quota + 999) / 1000);
     return cpus < IDLE_WORKERS_MAX ? cpus : IDLE_WORKERS_MAX;
 }

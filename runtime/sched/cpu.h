@@ -11,7 +11,8 @@
 /* The first line of a file, as fgets() has it; false: there is none. */
 typedef bool (*cpu_read_fn)(const char *path, char *line, int bytes, void *arg);
 
-/* The smallest quota of the groups in `groups` (/proc/self/cgroup), in whole CPUs; 0: none. */
+/* The smallest quota of the groups in `groups` (/proc/self/cgroup) and of those above them, in
+ * thousandths of a CPU, at most IDLE_WORKERS_MAX CPUs; 0: none. */
 unsigned cpu_quota(FILE *groups, cpu_read_fn read, void *arg);
 
 #endif /* SCHED_CPU_H */

@@ -272,7 +272,8 @@ void runtime_stop_workers(struct jd_runtime *rt);
 void runtime_cancel_main(struct jd_runtime *rt);
 
 /* cpu.c */
-unsigned cpu_count_usable(bool *ret_has_quota);
+/* Whole ones, rounded up; and the quota in thousandths where it is less than that of the CPUs. */
+unsigned cpu_count_usable(unsigned *ret_quota);
 
 /* Entries of a ready queue (ready.c I3). */
 #define ENTRY_FRESH ((uintptr_t)1)

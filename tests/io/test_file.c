@@ -4,8 +4,10 @@
  */
 #include "io_test.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <poll.h>
+#include <sys/mman.h>
 
 struct pipe_reader {
     int fd;
@@ -85,8 +87,11 @@ static jd_result regular_body(void *arg)
     int fd = mkstemp(path);
 
     (void)arg;
+    if (fd >= 0)
+        cr_assert_eq(unlink(path), 0);
+    else if (errno == EROFS) /* in a container (tests/container) */
+        fd = memfd_create("jd-test", MFD_CLOEXEC);
     cr_assert_geq(fd, 0);
-    cr_assert_eq(unlink(path), 0);
     cr_assert_eq(jd_write_all(fd, "hello world", 11), 0);
     cr_assert_eq(lseek(fd, 0, SEEK_CUR), 11); /* the file's own position moves */
     cr_assert_eq(lseek(fd, 6, SEEK_SET), 6);
