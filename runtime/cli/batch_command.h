@@ -3,8 +3,8 @@
 #define CLI_BATCH_COMMAND_H
 
 /*
- * `jackdaw batch`: a demonstration that is also a measurement: real HTTP calls over loopback, a
- * bounded number at a time. Exit status: 0, 1 (calls failed), 2 (usage), 130 (interrupted).
+ * `jackdaw batch`: HTTP calls, a bounded number at a time: of URLs, or of a server of its own as a
+ * demonstration. Exit status: 0, 1 (calls failed), 2 (usage), 130 (interrupted).
  */
 
 /* argv[0] is the command's name. Returns the exit status. */

@@ -18,7 +18,7 @@ static const struct {
     int (*run)(int argc, char **argv);
     const char *about;
 } commands[] = {
-    { "batch", batch_command, "run bounded HTTP calls against a server on loopback" },
+    { "batch", batch_command, "HTTP calls, a bounded number at a time" },
 };
 
 static void print_help(void)

@@ -25,6 +25,12 @@ static void write_text(const char *text, int len)
     (void)written; /* a progress line that is lost is no error */
 }
 
+static void write_line(const char *line, size_t room, int len)
+{
+    if (len > 0)
+        write_text(line, len < (int)room ? len : (int)room - 1);
+}
+
 static void eta_text(char *buf, size_t room, uint64_t left, double rate)
 {
     if (rate <= 0)
@@ -37,12 +43,20 @@ void progress_show(const struct progress *p, const jd_batch_stats *s)
 {
     uint64_t done = s->ok + s->failed;
     double rate = s->elapsed > 0 ? (double)done * 1e9 / (double)s->elapsed : 0;
-    int filled = (int)((double)done / (double)p->total * BAR);
+    int filled = p->total ? (int)((double)done / (double)p->total * BAR) : 0;
     char bar[BAR + 1], eta[32], line[192];
     int len;
 
     if (!p->is_on)
         return;
+    if (p->total == 0) {
+        len = snprintf(line, sizeof(line), "%s%llu done  %llu in flight  %.0f/s  %llu errors%s",
+                       p->in_place ? "\r" : "", (unsigned long long)done,
+                       (unsigned long long)s->in_flight, rate, (unsigned long long)s->failed,
+                       p->in_place ? "\033[K" : "\n");
+        write_line(line, sizeof(line), len);
+        return;
+    }
     memset(bar, '.', BAR);
     memset(bar, '#', (size_t)(filled > BAR ? BAR : filled));
     bar[BAR] = '\0';
@@ -52,8 +66,7 @@ void progress_show(const struct progress *p, const jd_batch_stats *s)
                    p->in_place ? "\r" : "", bar, (unsigned long long)done,
                    (unsigned long long)p->total, (unsigned long long)s->in_flight, rate,
                    (unsigned long long)s->failed, eta, p->in_place ? "\033[K" : "\n");
-    if (len > 0)
-        write_text(line, len < (int)sizeof(line) ? len : (int)sizeof(line) - 1);
+    write_line(line, sizeof(line), len);
 }
 
 void progress_clear(const struct progress *p)

@@ -17,7 +17,7 @@
 enum progress_when { PROGRESS_AUTO, PROGRESS_ALWAYS, PROGRESS_NEVER };
 
 struct progress {
-    uint64_t total;
+    uint64_t total; /* 0: nobody knows */
     bool is_on;
     bool in_place;
 };

@@ -6,6 +6,9 @@
 #include "cli/summary.h"
 
 #include <stdio.h>
+#include <string.h>
+
+#include "cli/results.h"
 
 #define ROWS_MAX 16u
 #define BAR 40u
@@ -16,17 +19,32 @@ struct rows {
     uint64_t most; /* in a row */
 };
 
-void summary_add_error(struct summary *s, int error)
+void summary_note_runtime(struct summary *s)
 {
+    jd_info info = JD_INFO_INIT;
+    int err = jd_runtime_info(jd_runtime_current(), &info);
+
+    snprintf(s->reactor, sizeof(s->reactor), "%s", err ? "unknown" : info.reactor);
+    s->workers = err ? 0 : info.workers;
+}
+
+void summary_add_error(struct summary *s, int error, const char *text, const char *example)
+{
+    struct error_kind *kind;
     unsigned i = 0;
 
-    while (i < s->error_kinds && s->errors[i].error != error)
+    while (i < s->error_kinds && strncmp(s->errors[i].text, text, ERROR_TEXT_BYTES - 1) != 0)
         i++;
     if (i == ERROR_KINDS_MAX)
         i--;
-    else if (i == s->error_kinds)
-        s->errors[s->error_kinds++].error = error;
-    s->errors[i].count++;
+    kind = &s->errors[i];
+    if (i == s->error_kinds) {
+        kind->error = error;
+        snprintf(kind->text, sizeof(kind->text), "%s", text);
+        snprintf(kind->example, sizeof(kind->example), "%s", example ? example : "");
+        s->error_kinds++;
+    }
+    kind->count++;
 }
 
 static uint64_t row_count(const struct histogram *h, unsigned first, unsigned step)
@@ -79,7 +97,7 @@ static double calls_per_second(const struct summary *s)
                : 0;
 }
 
-static void print_histogram(const struct histogram *h)
+static void print_histogram(const struct histogram *h, FILE *to)
 {
     struct rows rows = rows_of(h);
 
@@ -87,90 +105,134 @@ static void print_histogram(const struct histogram *h)
         uint64_t count = row_count(h, i, rows.step);
         unsigned width = (unsigned)((count * BAR + rows.most - 1) / rows.most);
 
-        printf("  %9.2f .. %9.2f ms |", row_from(i),
-               milliseconds(histogram_end(i + rows.step - 1)));
+        fprintf(to, "  %9.2f .. %9.2f ms |", row_from(i),
+                milliseconds(histogram_end(i + rows.step - 1)));
         for (unsigned x = 0; x < width; x++)
-            putchar('#');
-        printf("%*s %llu\n", (int)(BAR - width), "", (unsigned long long)count);
+            fputc('#', to);
+        fprintf(to, "%*s %llu\n", (int)(BAR - width), "", (unsigned long long)count);
     }
 }
 
-static void print_errors(const struct summary *s)
+static void print_errors(const struct summary *s, FILE *to)
 {
     if (s->error_kinds == 0)
-        puts("  errors      none");
+        fputs("  errors      none\n", to);
     for (unsigned i = 0; i < s->error_kinds; i++)
-        printf("  %-11s %llu x %s\n", i ? "" : "errors", (unsigned long long)s->errors[i].count,
-               jd_strerror(s->errors[i].error));
+        fprintf(to, "  %-11s %llu x %s%s%s\n", i ? "" : "errors",
+                (unsigned long long)s->errors[i].count, s->errors[i].text,
+                *s->errors[i].example ? ", first: " : "", s->errors[i].example);
 }
 
-void summary_print(const struct summary *s)
+static void print_remote(const struct summary *s, FILE *to)
+{
+    fprintf(to, "  at once     %llu at most\n", (unsigned long long)s->stats.in_flight_max);
+    fprintf(to, "  received    %llu bytes of bodies\n", (unsigned long long)s->bytes);
+    if (s->stats.retried || s->stats.timed_out)
+        fprintf(to, "  attempts    %llu beyond the first, %llu timed out\n",
+                (unsigned long long)s->stats.retried, (unsigned long long)s->stats.timed_out);
+    if (s->skipped)
+        fprintf(to, "  skipped     %llu, done by a former run\n", (unsigned long long)s->skipped);
+    if (s->unreadable)
+        fprintf(to, "  unreadable  %u input%s\n", s->unreadable, s->unreadable == 1 ? "" : "s");
+}
+
+void summary_print(const struct summary *s, FILE *to)
 {
     const struct histogram *h = &s->latencies;
 
-    printf("%llu calls, at most %u at a time, on %u worker%s%s\n", (unsigned long long)s->count,
-           s->limit, s->workers, s->workers == 1 ? "" : "s",
-           s->interrupted ? " (interrupted: so far)" : "");
-    printf("  reactor     %s\n", s->reactor);
-    printf("  calls       %llu ok, %llu failed, %llu cancelled in %.3f s\n",
-           (unsigned long long)s->stats.ok, (unsigned long long)s->stats.failed,
-           (unsigned long long)(s->stats.cancelled + s->stats.abandoned),
-           seconds(s->stats.elapsed));
-    printf("  rate        %.0f calls per second\n", calls_per_second(s));
-    printf("  at once     %llu at most, as the client saw it; %u, as the server did\n",
-           (unsigned long long)s->stats.in_flight_max, s->server_max);
-    print_errors(s);
+    fprintf(to, "%llu %s, at most %u at a time, on %u worker%s%s\n", (unsigned long long)s->count,
+            s->is_remote ? "URLs" : "calls", s->limit, s->workers, s->workers == 1 ? "" : "s",
+            s->interrupted ? " (interrupted: so far)" : "");
+    fprintf(to, "  reactor     %s\n", s->reactor);
+    fprintf(to, "  calls       %llu ok, %llu failed, %llu cancelled in %.3f s\n",
+            (unsigned long long)s->stats.ok, (unsigned long long)s->stats.failed,
+            (unsigned long long)(s->stats.cancelled + s->stats.abandoned),
+            seconds(s->stats.elapsed));
+    fprintf(to, "  rate        %.0f calls per second\n", calls_per_second(s));
+    if (s->is_remote)
+        print_remote(s, to);
+    else
+        fprintf(to, "  at once     %llu at most, as the client saw it; %u, as the server did\n",
+                (unsigned long long)s->stats.in_flight_max, s->server_max);
+    print_errors(s, to);
     if (s->error)
-        printf("  ended by    %s\n", jd_strerror(s->error));
-    printf("  latency     p50 %.2f ms, p90 %.2f ms, p99 %.2f ms, max %.2f ms\n",
-           milliseconds(histogram_percentile(h, 500)), milliseconds(histogram_percentile(h, 900)),
-           milliseconds(histogram_percentile(h, 990)), milliseconds(h->max));
-    print_histogram(h);
+        fprintf(to, "  ended by    %s\n", jd_strerror(s->error));
+    fprintf(to, "  latency     p50 %.2f ms, p90 %.2f ms, p99 %.2f ms, max %.2f ms\n",
+            milliseconds(histogram_percentile(h, 500)), milliseconds(histogram_percentile(h, 900)),
+            milliseconds(histogram_percentile(h, 990)), milliseconds(h->max));
+    print_histogram(h, to);
 }
 
-static void json_errors(const struct summary *s)
+static void json_text(const char *key, const char *text, FILE *to)
 {
-    fputs("\"errors\":[", stdout);
-    for (unsigned i = 0; i < s->error_kinds; i++)
-        /* Texts of jd_strerror() have neither quotes nor backslashes. */
-        printf("%s{\"errno\":%d,\"text\":\"%s\",\"count\":%llu}", i ? "," : "", -s->errors[i].error,
-               jd_strerror(s->errors[i].error), (unsigned long long)s->errors[i].count);
-    fputs("],", stdout);
+    char buf[6 * ERROR_EXAMPLE_BYTES + 16];
+    size_t len = json_string(buf, sizeof(buf), text, strlen(text));
+
+    fprintf(to, ",\"%s\":%.*s", key, (int)len, buf);
 }
 
-static void json_histogram(const struct histogram *h)
+static void json_errors(const struct summary *s, FILE *to)
+{
+    fputs("\"errors\":[", to);
+    for (unsigned i = 0; i < s->error_kinds; i++) {
+        fprintf(to, "%s{\"errno\":%d", i ? "," : "", -s->errors[i].error);
+        json_text("text", s->errors[i].text, to);
+        fprintf(to, ",\"count\":%llu", (unsigned long long)s->errors[i].count);
+        if (*s->errors[i].example)
+            json_text("example", s->errors[i].example, to);
+        fputs("}", to);
+    }
+    fputs("],", to);
+}
+
+static void json_histogram(const struct histogram *h, FILE *to)
 {
     struct rows rows = rows_of(h);
 
-    fputs("\"histogram\":[", stdout);
+    fputs("\"histogram\":[", to);
     for (unsigned i = rows.first; i < rows.end; i += rows.step)
-        printf("%s{\"from_ms\":%.6f,\"to_ms\":%.6f,\"count\":%llu}", i > rows.first ? "," : "",
-               row_from(i), milliseconds(histogram_end(i + rows.step - 1)),
-               (unsigned long long)row_count(h, i, rows.step));
-    fputs("]", stdout);
+        fprintf(to, "%s{\"from_ms\":%.6f,\"to_ms\":%.6f,\"count\":%llu}", i > rows.first ? "," : "",
+                row_from(i), milliseconds(histogram_end(i + rows.step - 1)),
+                (unsigned long long)row_count(h, i, rows.step));
+    fputs("]", to);
 }
 
-void summary_print_json(const struct summary *s)
+static void json_remote(const struct summary *s, FILE *to)
+{
+    fprintf(to,
+            "\"at_once_max\":{\"client\":%llu},\"retried\":%llu,\"timed_out\":%llu,\"bytes\":%llu,"
+            "\"skipped\":%llu,\"unreadable\":%u,",
+            (unsigned long long)s->stats.in_flight_max, (unsigned long long)s->stats.retried,
+            (unsigned long long)s->stats.timed_out, (unsigned long long)s->bytes,
+            (unsigned long long)s->skipped, s->unreadable);
+}
+
+void summary_print_json(const struct summary *s, FILE *to)
 {
     const struct histogram *h = &s->latencies;
 
-    printf("{\"command\":\"batch\",\"version\":\"%s\",\"reactor\":\"%s\",\"workers\":%u,"
-           "\"count\":%llu,\"limit\":%u,\"interrupted\":%s,\"error\":%d,",
-           jd_version(), s->reactor, s->workers, (unsigned long long)s->count, s->limit,
-           s->interrupted ? "true" : "false", -s->error);
-    printf("\"pulled\":%llu,\"ok\":%llu,\"failed\":%llu,\"cancelled\":%llu,\"elapsed_s\":%.6f,"
-           "\"calls_per_second\":%.1f,",
-           (unsigned long long)s->stats.pulled, (unsigned long long)s->stats.ok,
-           (unsigned long long)s->stats.failed,
-           (unsigned long long)(s->stats.cancelled + s->stats.abandoned), seconds(s->stats.elapsed),
-           calls_per_second(s));
-    printf("\"latency_ms\":{\"p50\":%.6f,\"p90\":%.6f,\"p99\":%.6f,\"max\":%.6f},",
-           milliseconds(histogram_percentile(h, 500)), milliseconds(histogram_percentile(h, 900)),
-           milliseconds(histogram_percentile(h, 990)), milliseconds(h->max));
-    printf("\"at_once_max\":{\"client\":%llu,\"server\":%u},\"server_requests\":%llu,",
-           (unsigned long long)s->stats.in_flight_max, s->server_max,
-           (unsigned long long)s->server_requests);
-    json_errors(s);
-    json_histogram(h);
-    puts("}");
+    fprintf(to,
+            "{\"command\":\"batch\",\"version\":\"%s\",\"reactor\":\"%s\",\"workers\":%u,"
+            "\"count\":%llu,\"limit\":%u,\"interrupted\":%s,\"error\":%d,",
+            jd_version(), s->reactor, s->workers, (unsigned long long)s->count, s->limit,
+            s->interrupted ? "true" : "false", -s->error);
+    fprintf(to,
+            "\"pulled\":%llu,\"ok\":%llu,\"failed\":%llu,\"cancelled\":%llu,\"elapsed_s\":%.6f,"
+            "\"calls_per_second\":%.1f,",
+            (unsigned long long)s->stats.pulled, (unsigned long long)s->stats.ok,
+            (unsigned long long)s->stats.failed,
+            (unsigned long long)(s->stats.cancelled + s->stats.abandoned),
+            seconds(s->stats.elapsed), calls_per_second(s));
+    fprintf(to, "\"latency_ms\":{\"p50\":%.6f,\"p90\":%.6f,\"p99\":%.6f,\"max\":%.6f},",
+            milliseconds(histogram_percentile(h, 500)), milliseconds(histogram_percentile(h, 900)),
+            milliseconds(histogram_percentile(h, 990)), milliseconds(h->max));
+    if (s->is_remote)
+        json_remote(s, to);
+    else
+        fprintf(to, "\"at_once_max\":{\"client\":%llu,\"server\":%u},\"server_requests\":%llu,",
+                (unsigned long long)s->stats.in_flight_max, s->server_max,
+                (unsigned long long)s->server_requests);
+    json_errors(s, to);
+    json_histogram(h, to);
+    fputs("}\n", to);
 }

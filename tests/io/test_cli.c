@@ -155,6 +155,19 @@ Test(cli, usage_errors_are_one_line_and_status_2)
         { "batch --progress sometimes", "sometimes" },
         { "batch --colour", "--colour" },
         { "batch extra", "extra" },
+        { "batch --rate 5", "--rate" },
+        { "batch --ordered", "--ordered" },
+        { "batch --url http://x/ --count 5", "--count" },
+        { "batch --url http://x/ --limit 1000001", "--limit" },
+        { "batch --url http://x/ --method get", "get" },
+        { "batch --url http://x/ --header colourless", "colourless" },
+        { "batch --url http://x/ --timeout 0", "--timeout" },
+        { "batch --url http://x/ --timeout nan", "nan" },
+        { "batch --url http://x/ --rate -1", "-1" },
+        { "batch --url http://x/ --attempts 0", "--attempts" },
+        { "batch --url http://x/ --resume -", "--resume" },
+        { "batch --url http://x/ --data @/nowhere/data", "/nowhere/data" },
+        { "batch --url", "--url" },
     };
 
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
