@@ -13,6 +13,13 @@
 #include "base/attr.h"
 #include "cli/batch_command.h"
 
+/*
+ * Read by jemalloc. A batch allocates on all workers and frees on one: with the default of 10 s, what
+ * waits to be given back is more than what is in use (38 MiB against 22, 200 URLs at a time).
+ */
+extern const char *malloc_conf __attribute__((visibility("default")));
+const char *malloc_conf = "dirty_decay_ms:500,muzzy_decay_ms:0";
+
 static const struct {
     const char *name;
     int (*run)(int argc, char **argv);

@@ -439,9 +439,9 @@ static int prepare(struct run *run)
 
     if (raise_descriptor_limit(o->limit))
         return 2;
-    if (results_open(&run->results, o->output, o->resume))
+    err = signals_open(run); /* first: a signal must not leave an output that is only begun */
+    if (!err && results_open(&run->results, o->output, o->resume))
         return 2;
-    err = signals_open(run);
     if (!err)
         err = url_source_init(&run->source, o);
     if (err)
