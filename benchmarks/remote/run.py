@@ -145,8 +145,18 @@ def read_numbers(results):
         if results.exists() else []
 
 
+def quiet_rows(s):
+    """When nginx has dealt with all that it was sent, also by a client that has gone."""
+    rows, before = s.rows(), -1
+    while len(rows) != before:
+        before = len(rows)
+        time.sleep(0.5)
+        rows = s.rows()
+    return rows
+
+
 def interrupt_once(jackdaw, s, folder, rng, seconds, count, twice):
-    """How many were done, failed and not started after the interrupt; None: something is wrong."""
+    """How many were done and how many cancelled; None: something is wrong."""
     results = pathlib.Path(folder, "results")
     results.unlink(missing_ok=True)
     s.forget()
@@ -157,15 +167,16 @@ def interrupt_once(jackdaw, s, folder, rng, seconds, count, twice):
                           "--resume", results], capture_output=True, text=True)
     second = json.loads(end.stdout)
     each_once = sorted(read_numbers(results)) == list(range(count))
-    asked = collections.Counter(row.uri for row in s.wait_rows(count, 20))
+    asked = collections.Counter(row.uri for row in quiet_rows(s))
     repeated = sum(n - 1 for n in asked.values())
     cancelled = summary["cancelled"] if summary else 0
     right = (told and each_once and end.returncode == 0 and second["skipped"] == len(first)
              and second["ok"] == count - len(first) and len(asked) == count
              and repeated <= cancelled and (twice or cancelled == 0) and status in (0, 130, -2))
     if not right:
-        print(f"  status {status}, {len(first)} done, {repeated} asked for again, "
-              f"{cancelled} cancelled; resumed: {end.returncode} {end.stdout} {end.stderr}")
+        print(f"  status {status}, twice {twice}: {len(first)} done, {cancelled} cancelled, told {told}; "
+              f"{len(asked)} asked for, {repeated} again; resumed: {end.returncode}, each once "
+              f"{each_once}, {second['skipped']} skipped, {second['ok']} ok {end.stderr}")
     return (len(first), cancelled) if right else None
 
 
