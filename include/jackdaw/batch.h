@@ -22,7 +22,87 @@ JD_BEGIN_DECLS
  * ends in exactly one sink or abandon call; nothing of a batch remains when it returns. The order
  * of acquisition is: own slot, shared semaphore, rate token.
  */
-typedef struct jd_rate jd_rate; /**< A token bucket, shared between batches. */
+/**
+ * A token bucket: so many tokens a second, shared by whoever knows it. A bucket holds `burst`
+ * tokens; it is full at the start. Life: jd_rate_init() -> use; no end call, but nobody may wait on
+ * it when its memory goes. Needs no runtime and is bound to none.
+ */
+typedef struct jd_rate jd_rate;
+JD_VALUE_TYPE(jd_rate, 24);
+
+/**
+ * Make a rate.
+ *
+ * @param r           Space of the caller, nobody uses it.
+ * @param per_second  Tokens per second, > 0, at most 1e12.
+ * @param burst       Tokens that may be taken at once after a quiet time; 0 = 1: evenly spaced.
+ *
+ * @retval 0        Done.
+ * @retval -EINVAL  @p r is NULL, or the rate is out of range.
+ *
+ * @suspends No.  @threads Any, before it is shared.  @cancel No.
+ * @memory   None.  @cost Constant.  @since 0.1
+ */
+JD_API int jd_rate_init(jd_rate *r, double per_second, unsigned burst);
+
+/**
+ * Change a rate that is in use; who waits goes on with the new one. What was taken stays taken.
+ *
+ * @param r           Rate.
+ * @param per_second  As in jd_rate_init().
+ * @param burst       As in jd_rate_init().
+ *
+ * @retval 0        Done.
+ * @retval -EINVAL  As jd_rate_init(); nothing changed.
+ *
+ * @suspends No.  @threads Any.  @cancel No.
+ * @memory   None.  @cost Constant, and a wake-up when somebody waits.  @since 0.1
+ */
+JD_API int jd_rate_set(jd_rate *r, double per_second, unsigned burst);
+
+/**
+ * Take tokens, waiting behind those who came earlier.
+ *
+ * @param r  Rate.
+ * @param n  Tokens, at most the burst; 0 takes nothing and returns 0.
+ *
+ * @retval 0           Taken.
+ * @retval -ECANCELED  The calling task is cancelled; nothing was taken.
+ * @retval -EINVAL     @p r is NULL or @p n over the burst.
+ * @retval -EPERM      Called inside a loop callback.
+ *
+ * @suspends Yes, when it must wait.  @threads A task suspends, a plain thread blocks.
+ * @cancel   Cancellation point.
+ * @memory   None.  @cost Without a wait: three atomics and a look at the clock.  @since 0.1
+ */
+JD_API JD_SUSPENDS int jd_rate_acquire(jd_rate *r, unsigned n);
+
+/**
+ * Take tokens if they are there and nobody waits for some.
+ *
+ * @param r  Rate.
+ * @param n  Tokens, at most the burst.
+ *
+ * @retval 0        Taken.
+ * @retval -EAGAIN  Would have to wait; nothing was taken.
+ * @retval -EINVAL  @p r is NULL or @p n over the burst.
+ *
+ * @suspends No.  @threads Any, callbacks included.  @cancel No.
+ * @memory   None.  @cost As jd_rate_acquire().  @since 0.1
+ */
+JD_API int jd_rate_try_acquire(jd_rate *r, unsigned n);
+
+/**
+ * Give out no token before a time: what a server asks for that says "too many requests". Of several
+ * pauses the longest holds.
+ *
+ * @param r     Rate; NULL is a no-op.
+ * @param when  Absolute, on jd_now().
+ *
+ * @suspends No.  @threads Any, callbacks included.  @cancel No.
+ * @memory   None.  @cost Constant.  @since 0.1
+ */
+JD_API void jd_rate_pause_until(jd_rate *r, int64_t when);
 
 /** Gives the next item: 1 an item, 0 the end, < 0 fatal. May suspend. One call at a time. */
 typedef int (*jd_source_fn)(void *ctx, void **ret_item);
@@ -60,7 +140,7 @@ typedef struct jd_batch_stats {
     uint64_t in_flight;     /**< Calls running now. */
     uint64_t in_flight_max; /**< The most that ever ran at once; never above the limit. */
     uint64_t sleeping;      /**< Retries backing off now. */
-    uint64_t waiting;       /**< Items waiting for a permit or a token now. */
+    uint64_t waiting;       /**< Pulled items waiting for a permit, a slot or a token now. */
     int64_t elapsed;        /**< Nanoseconds since the start. */
     int64_t p50;            /**< Latency of attempts in nanoseconds: median; likewise below. */
     int64_t p90;
@@ -85,9 +165,12 @@ typedef struct jd_batch_options {
     unsigned limit; /**< Calls in flight, exactly; >= 1. */
     jd_sem *sem;    /**< A second bound, shared between batches; may be NULL. */
     jd_sem *(*item_sem)(void *item, void *ctx); /**< A bound by host or tenant, taken after the pull
-                                                     while the slot goes to others; may be NULL. */
+                                                     while the slot goes to others; asked once per
+                                                     item, in the caller's task; may be NULL, and
+                                                     may return NULL: no bound for this item. */
     unsigned waiting_max;          /**< Pulling stops at so many waiting items; 0 = 4 * limit. */
-    jd_rate *rate;                 /**< Token bucket per attempt, shareable; may be NULL. */
+    jd_rate *rate;                 /**< Token bucket per attempt, shareable; may be NULL. The token
+                                        is taken last, by the call's task, in a slot. */
     unsigned flags;                /**< JD_BATCH_ORDERED | JD_BATCH_FIRST_OK | JD_BATCH_ADAPTIVE. */
     unsigned reorder_max;          /**< ORDERED: results held behind a slow head; 0 = 4 * limit. */
     unsigned sleeping_max;         /**< Retries asleep; 0 = 4 * limit. Pulling stops at so many; one
@@ -147,10 +230,12 @@ typedef struct jd_batch_options {
  * @retval -ECANCELED  The caller was cancelled. All calls are joined, nothing is delivered later.
  * @retval -EINVAL     A NULL that must not be, limit 0, unknown flags, size 0.
  * @retval -E2BIG      Options of a later version set what this one does not know.
- * @retval -ENOSYS     An option is set that this version does not carry out yet: item_sem,
- *                     waiting_max, rate, flags, reorder_max, hedge_after.
+ * @retval -ENOSYS     An option is set that this version does not carry out yet: flags,
+ *                     reorder_max, hedge_after.
  * @retval -ENOMEM     Out of memory.
  * @retval -EPERM      The caller is not a task.
+ * @retval -EDEADLK    Debug mode: the caller is a call of a batch with the same o->sem, and holds a
+ *                     permit that the new one might wait for.
  * @return             Else the fatal error of source, sink or item.
  *
  * @suspends Yes.  @threads Tasks only.

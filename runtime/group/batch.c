@@ -31,12 +31,14 @@ static struct batch *batch_new(struct jd_task *task, const jd_batch_options *o)
     b->sem = o->sem ? sem_of(o->sem) : NULL;
     batch_list_init(&b->ready);
     list_init(&b->startable);
+    list_init(&b->waiting);
     b->progress_at = clock_after(b->start, o->progress_every);
     waiter_init(&b->permit, &task->target, 0);
     b->permit.want = 1;
     atom_init(&b->done, 0);
     atom_init(&b->running, 0);
     atom_init(&b->running_max, 0);
+    atom_init(&b->without_token, 0);
     return b;
 }
 
@@ -109,6 +111,11 @@ static int settle_one(struct batch *b)
 
     if (!slot)
         return 0;
+    if (JD_UNLIKELY(slot->state == BATCH_WAITING)) {
+        batch_come_back(b, slot);
+        return 0;
+    }
+    slot->state = BATCH_DONE;
     count_attempt(b, slot);
     if (slot->result.error && !b->is_plain && batch_retry(b, slot))
         return 0;
@@ -137,6 +144,8 @@ static int fly(struct batch *b, struct batch_slot *slot)
     err = jd_group_spawn(b->group, batch_attempt, slot);
     if (JD_UNLIKELY(err)) {
         batch_place_put(b, slot);
+        if (slot->has_own_permit)
+            batch_own_permit_put(slot);
         slot->has_flown = false;
         slot->result = jd_err(err);
         batch_abandon(b, slot);
@@ -165,16 +174,27 @@ static int start_new(struct batch *b)
     slot->verdict = JD_FAIL;
     slot->deadline =
         b->o.item_timeout ? clock_after(clock_now(), b->o.item_timeout) : CLOCK_FOREVER;
+    if (b->o.item_sem) {
+        jd_sem *own = b->o.item_sem(slot->item, b->o.ctx);
+
+        slot->own_sem = own ? sem_of(own) : NULL;
+        if (!batch_own_permit_take(b, slot))
+            return 0; /* place and shared permit go to others */
+    }
     return fly(b, slot);
 }
 
 /* Place and permit are there, and something to start. */
 static int start_one(struct batch *b)
 {
+    struct batch_slot *slot;
+
     if (JD_LIKELY(list_is_empty(&b->startable)))
         return start_new(b);
-    batch_count(&b->counts.retried);
-    return fly(b, batch_startable_pop(b));
+    slot = batch_startable_pop(b);
+    if (slot->attempt > 0)
+        batch_count(&b->counts.retried);
+    return fly(b, slot);
 }
 
 static bool wants_start(const struct batch *b)
@@ -183,7 +203,7 @@ static bool wants_start(const struct batch *b)
         return false;
     if (!list_is_empty(&b->startable))
         return true;
-    return !b->drained && b->sleeping < b->o.sleeping_max;
+    return !b->drained && b->sleeping < b->o.sleeping_max && b->parked < b->o.waiting_max;
 }
 
 static bool has_permit(struct batch *b)
@@ -240,6 +260,21 @@ static int consume(struct batch *b)
     }
 }
 
+static void abandon_ready(struct batch *b, struct batch_slot *slot)
+{
+    if (slot->state == BATCH_WAITING) {
+        batch_own_permit_granted(b, slot);
+        batch_own_permit_put(slot);
+        slot->result = jd_err(-ECANCELED);
+        slot->has_flown = false;
+    } else {
+        count_attempt(b, slot);
+    }
+    if (slot->has_place)
+        batch_place_put(b, slot);
+    batch_abandon(b, slot);
+}
+
 /* After a fatal end: what is in flight is cancelled, awaited and abandoned with its value. */
 static void abandon_all(struct batch *b)
 {
@@ -252,12 +287,8 @@ static void abandon_all(struct batch *b)
         if (!b->ready.first)
             (void)batch_sleep(b, /* wants_permit= */ false, /* cancellable= */ false,
                               CLOCK_FOREVER);
-        while ((slot = batch_list_pop(&b->ready))) {
-            count_attempt(b, slot);
-            if (slot->has_place)
-                batch_place_put(b, slot);
-            batch_abandon(b, slot);
-        }
+        while ((slot = batch_list_pop(&b->ready)))
+            abandon_ready(b, slot);
     }
 }
 
@@ -304,6 +335,9 @@ int jd_batch_run(jd_source_fn source, jd_call_fn call, jd_sink_fn sink, const jd
         return err;
     if (!task)
         return -EPERM;
+    if (taken.sem && (task_runtime(task)->flags & JD_DEBUG) &&
+        batch_would_nest(task, sem_of(taken.sem)))
+        return -EDEADLK;
     b = batch_new(task, &taken);
     if (!b)
         return -ENOMEM;

@@ -10,17 +10,20 @@
  *   FREE --place and permit taken, item pulled--> FLYING --pushed by its call--> DONE
  *   DONE --outcome delivered or abandoned, by the consumer--> FREE
  *   DONE --to be retried--> SLEEPING --due--> STARTABLE --place and permit taken--> FLYING
- *                              `-- its item's time is up: DONE
+ *   pulled, or due, and its item's own permit is not free: WAITING --granted--> STARTABLE
+ *   SLEEPING, WAITING, STARTABLE --its item's time is up--> DONE
  *
  * I1  A place, then the shared permit, are taken before the source is asked: a pulled item can
  *     always start. Slots come in chunks and are kept until the batch ends. Pulling stops while
- *     sleeping_max items sleep; one more that is to sleep keeps its place. So memory is O(limit +
- *     sleeping_max).
+ *     sleeping_max items sleep; one more that is to sleep keeps its place. It stops, too, while
+ *     waiting_max wait for their own permit or are startable. So memory is O(limit + sleeping_max +
+ *     waiting_max).
  * I2  source, sink, abandon, discard and progress run in the consumer, one at a time: while one of
  *     them suspends the others wait, and no new call starts; started calls go on.
- * I3  The call's task owns a flying slot. It leaves `running`, gives the permit back and pushes the
- *     slot on `done`, in this order: so `running` never exceeds the limit, and a permit does not
- *     wait for the consumer. In every other state the slot is the consumer's.
+ * I3  The call's task owns a flying slot. It takes the token, then enters `running`; leaves it,
+ *     gives the permits back and pushes the slot on `done`, in this order: so `running` never
+ *     exceeds the limit, and a permit does not wait for the consumer. In every other state the slot
+ *     is the consumer's, but for the word of one that is WAITING.
  * I4  `done` is 0, a stack of slots, or the number of the consumer's wait with the low bit set.
  *     The push that replaces the latter ends that wait: at most one wake per wait, and never one
  *     for another wait.
@@ -30,15 +33,21 @@
  *     is freed. Each result of an attempt goes to exactly one of sink, abandon and discard.
  * I7  Calls are members of a group whose close is the last thing: nothing is left behind it.
  * I8  A place is held in FLYING and DONE. A sleeping slot holds neither place nor permit; what is
- *     startable has precedence over new items, which keeps the number of such slots bounded.
+ *     startable has precedence over new items, which keeps the number of such slots bounded. The
+ *     item's own permit is held in STARTABLE and FLYING: it is asked for after the pull and before
+ *     place, shared permit and token, so nothing else is held while waiting for it.
  * I9  Time: the attempt's clock is a scope in its task; the item's is part of that scope while the
  *     slot flies, and an entry of the heap while it does not; the batch's is the group's scope.
+ * I10 A WAITING slot is a wait of its own (struct wait_proxy): it keeps its place in the semaphore's
+ *     queue whatever the consumer does. Its wait is ended once, by a grant, which pushes the slot
+ *     on `done`, or by the consumer, which then takes it out of the queue.
  *
  * Threads: `done`, `running` and the counts are everybody's, the rest is the consumer's.
  * Rejected: as many looping workers as slots (no task of its own per call: a cancel, a name or a
  * dump could not tell calls apart); a queue with a lock for done slots (the wake would be inside);
  * a call's task that sleeps until its retry (a stack for each, and nobody to give due retries
- * precedence); a timer per sleeping slot (the consumer is awake when it fires anyway).
+ * precedence); a timer per sleeping slot (the consumer is awake when it fires anyway); the
+ * consumer's own waiter nodes for WAITING slots (each sleep would have to join every queue again).
  */
 #include <jackdaw/batch.h>
 #include <jackdaw/group.h>
@@ -48,11 +57,22 @@
 #include "group/batch_heap.h"
 #include "sync/sem.h"
 
+#ifdef JD_CHECK
+#define BATCH_CHUNK_SLOTS 2 /* as many as the model uses */
+#else
 #define BATCH_CHUNK_SLOTS 64
+#endif
 
 struct batch;
 
-enum batch_state { BATCH_FREE, BATCH_FLYING, BATCH_DONE, BATCH_SLEEPING, BATCH_STARTABLE };
+enum batch_state {
+    BATCH_FREE,
+    BATCH_FLYING,
+    BATCH_DONE,
+    BATCH_SLEEPING,
+    BATCH_WAITING,
+    BATCH_STARTABLE
+};
 
 struct batch_slot {
     struct batch *batch;     /* constant */
@@ -66,11 +86,15 @@ struct batch_slot {
     bool has_place;
     bool has_flown;    /* `result` is that of an attempt, and `latency` its own */
     bool is_timed_out; /* by the attempt's or the item's clock */
+    bool has_own_permit;
     /* Not used by a plain batch. */
     int64_t after;    /* classify's wish, or -1 */
     int64_t deadline; /* of the item; CLOCK_FOREVER */
     struct batch_timer timer;
-    struct list link; /* in the startable list */
+    struct list link;       /* in the startable or waiting list */
+    struct sem *own_sem;    /* of the item, or NULL */
+    struct wait_proxy proxy;  /* the wait for it */
+    struct waiter own_wait; /* guarded by the semaphore's lock */
 };
 
 struct batch_chunk {
@@ -109,6 +133,8 @@ struct batch {
     unsigned places;          /* held */
     struct batch_list ready;  /* DONE, taken off `done`, oldest first */
     struct list startable;    /* first come, first started */
+    struct list waiting;      /* first come, first queued */
+    unsigned parked;          /* slots in both */
     unsigned sleeping;        /* without a place */
     struct batch_heap timers; /* of slots that do not fly */
     uint64_t granted;         /* retries, against the budget */
@@ -125,6 +151,7 @@ struct batch {
     JD_ALIGNED(JD_CACHE_LINE) JD_ATOMIC(uintptr_t) done;
     JD_ATOMIC(uint32_t) running;
     JD_ATOMIC(uint32_t) running_max;
+    JD_ATOMIC(uint32_t) without_token; /* attempts that wait for one */
 };
 
 /* One more of something that only the consumer counts. */
@@ -189,8 +216,10 @@ void batch_abandon(struct batch *b, struct batch_slot *slot);
 struct batch_slot *batch_slot_take(struct batch *b); /* NULL: out of memory */
 void batch_slot_put(struct batch *b, struct batch_slot *slot);
 void batch_slots_free(struct batch *b);
-/* Makes a flying slot done: the last access of whoever flew it. */
+/* Hands a slot to the consumer: the last access of whoever flew it. */
 void batch_push(struct batch *b, struct batch_slot *slot);
+/* The same from any thread, which may be no worker: the last access to the batch. */
+void batch_push_from_anywhere(struct batch *b, struct batch_slot *slot);
 /* Moves done slots to the ready list. */
 void batch_collect(struct batch *b);
 /*
@@ -201,8 +230,25 @@ int batch_sleep(struct batch *b, bool wants_permit, bool cancellable, int64_t de
 
 /* batch_attempt.c: the task of one attempt. */
 jd_result batch_attempt(void *slot);
+/* Is t, or a task that waits for it in a batch, an attempt that holds a permit of this semaphore? */
+bool batch_would_nest(const struct jd_task *t, const struct sem *sem);
+
+/* batch_wait.c: the item's own permit. */
+/* False: it is not free, and the slot waits for it. */
+bool batch_own_permit_take(struct batch *b, struct batch_slot *slot);
+/* Whoever has it, also after the call, on any worker. */
+void batch_own_permit_put(struct batch_slot *slot);
+/* It came with the done slots: now it has the permit. */
+void batch_own_permit_granted(struct batch *b, struct batch_slot *slot);
+/* Ends the wait; false: it was granted, and the slot is on its way to us. */
+bool batch_own_permit_give_up(struct batch *b, struct batch_slot *slot);
 
 /* batch_retry.c */
+/* Into WAITING or STARTABLE, and out of it; with the item's deadline. */
+void batch_park(struct batch *b, struct batch_slot *slot, enum batch_state state);
+void batch_unpark(struct batch *b, struct batch_slot *slot);
+/* A slot in WAITING that came with the done ones. */
+void batch_come_back(struct batch *b, struct batch_slot *slot);
 /* Puts a failed slot to sleep; false: that failure is final. */
 bool batch_retry(struct batch *b, struct batch_slot *slot);
 /* Moves slots whose time has come to where they go on. */

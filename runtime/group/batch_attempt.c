@@ -6,7 +6,8 @@
  *     clock ends the call, too: the scope has the earlier of the two.
  * I2  A call that returns -ECANCELED because its scope has expired has timed out; what else it
  *     returns stands, however late.
- * I3  classify is asked here, once per failed attempt, but not about the batch's own cancel.
+ * I3  The token comes last (place, permits, token): it is never taken for a call that cannot start.
+ * I4  classify is asked here, once per failed attempt, but not about the batch's own cancel.
  *
  * Threads: any worker, one per flying slot.
  */
@@ -96,12 +97,58 @@ static JD_NOINLINE void fly_with_options(struct batch *b, struct batch_slot *slo
         judge(b, slot, t);
 }
 
+/* Place and permits are held. Within the item's time, which goes on meanwhile. */
+static int take_token(struct batch *b, struct batch_slot *slot)
+{
+    struct timed_scope scope;
+    int64_t left;
+    int err;
+
+    if (!jd_rate_try_acquire(b->o.rate, 1))
+        return 0;
+    left = slot->deadline == CLOCK_FOREVER ? CLOCK_FOREVER : slot->deadline - clock_now();
+    atom_fetch_add(&b->without_token, 1, relaxed); /* Relaxed: a number for people. */
+    scope_open_timed(&scope, task_current(), left, 0, __builtin_return_address(0));
+    err = jd_rate_acquire(b->o.rate, 1);
+    if (scope_close_timed(&scope) == -ETIMEDOUT && err == -ECANCELED)
+        err = -ETIMEDOUT;
+    atom_fetch_sub(&b->without_token, 1, relaxed); /* Relaxed: as above. */
+    return err;
+}
+
+static void permits_put(struct batch *b, struct batch_slot *slot)
+{
+    if (b->sem)
+        (void)sem_give(b->sem, 1); /* refused only if others released what they did not hold */
+    if (slot->has_own_permit)
+        batch_own_permit_put(slot);
+}
+
+/* The call is not entered. */
+static jd_result end_without_token(struct batch *b, struct batch_slot *slot, int err)
+{
+    slot->result = jd_err(err);
+    slot->verdict = JD_FAIL;
+    slot->has_flown = false;
+    slot->is_timed_out = err == -ETIMEDOUT;
+    permits_put(b, slot);
+    batch_push(b, slot);
+    return jd_ok(NULL);
+}
+
 jd_result batch_attempt(void *arg)
 {
     struct batch_slot *slot = arg;
     struct batch *b = slot->batch;
-    int64_t start = clock_now();
+    int64_t start;
 
+    if (b->o.rate) {
+        int err = take_token(b, slot);
+
+        if (err)
+            return end_without_token(b, slot, err);
+    }
+    start = clock_now();
     running_enter(b);
     if (JD_LIKELY(b->is_plain))
         fly(b, slot);
@@ -109,8 +156,7 @@ jd_result batch_attempt(void *arg)
         fly_with_options(b, slot, start);
     slot->latency = clock_now() - start;
     atom_fetch_sub(&b->running, 1, relaxed); /* Relaxed: as running_enter(). */
-    if (b->sem)
-        (void)sem_give(b->sem, 1); /* refused only if others released what they did not hold */
+    permits_put(b, slot);
     batch_push(b, slot);
     return jd_ok(NULL);
 }
@@ -121,6 +167,18 @@ static const struct batch_slot *slot_current(void)
     const struct jd_task *t = task_current();
 
     return t && t->fn == batch_attempt ? t->arg : NULL;
+}
+
+bool batch_would_nest(const struct jd_task *t, const struct sem *sem)
+{
+    while (t && t->fn == batch_attempt) { /* bounded by the nesting: the caller's own frames wait */
+        const struct batch_slot *slot = t->arg;
+
+        if (slot->batch->sem == sem || slot->own_sem == sem)
+            return true;
+        t = slot->batch->task;
+    }
+    return false;
 }
 
 unsigned jd_call_attempt(void)

@@ -28,17 +28,16 @@ static int copy_by_size(jd_batch_options *ret, const jd_batch_options *o)
     return 0;
 }
 
-/* Hedges, rates and everything else that parks items between pull and call. */
 static bool wants_more_than_there_is(const jd_batch_options *o)
 {
-    bool items_park = o->item_sem || o->waiting_max || o->reorder_max || o->rate;
-
-    return o->flags || items_park || o->hedge_after;
+    return o->flags || o->reorder_max || o->hedge_after;
 }
 
 bool batch_options_are_plain(const jd_batch_options *o)
 {
-    return o->attempts == 1 && !o->classify && !o->attempt_timeout && !o->item_timeout;
+    bool clocks = o->attempt_timeout || o->item_timeout;
+
+    return o->attempts == 1 && !o->classify && !clocks && !o->item_sem && !o->rate;
 }
 
 static unsigned four_times(unsigned limit)
@@ -48,6 +47,8 @@ static unsigned four_times(unsigned limit)
 
 static void fill_defaults(jd_batch_options *o)
 {
+    if (o->waiting_max == 0)
+        o->waiting_max = four_times(o->limit);
     if (o->sleeping_max == 0)
         o->sleeping_max = four_times(o->limit);
     if (o->attempts == 0)

@@ -101,12 +101,27 @@ static void expire(struct batch *b, struct batch_slot *slot)
     batch_list_add(&b->ready, slot);
 }
 
-static void make_startable(struct batch *b, struct batch_slot *slot)
+static void timer_stop(struct batch *b, struct batch_slot *slot)
 {
-    batch_slot_move(slot, BATCH_SLEEPING, BATCH_STARTABLE);
-    list_add_tail(&b->startable, &slot->link);
+    if (batch_timer_is_armed(&slot->timer))
+        batch_heap_remove(&b->timers, &slot->timer);
+}
+
+void batch_park(struct batch *b, struct batch_slot *slot, enum batch_state state)
+{
+    slot->state = (uint8_t)state;
+    list_add_tail(state == BATCH_WAITING ? &b->waiting : &b->startable, &slot->link);
+    b->parked++;
     if (slot->deadline != CLOCK_FOREVER)
         batch_heap_add(&b->timers, &slot->timer, slot->deadline);
+}
+
+void batch_unpark(struct batch *b, struct batch_slot *slot)
+{
+    JD_ASSERT(b->parked > 0);
+    list_del(&slot->link);
+    b->parked--;
+    timer_stop(b, slot);
 }
 
 /* Its place goes to the first that can start, which may be another one. */
@@ -119,16 +134,26 @@ static void wake(struct batch *b, struct batch_slot *slot)
         b->sleeping--;
 }
 
+/* A slot that does not sleep has a timer for its item's deadline only. */
+static void time_is_up(struct batch *b, struct batch_slot *slot)
+{
+    if (slot->state == BATCH_WAITING && !batch_own_permit_give_up(b, slot))
+        return; /* it comes with the permit, and goes on from there */
+    if (slot->state == BATCH_STARTABLE)
+        batch_unpark(b, slot);
+    if (slot->has_own_permit)
+        batch_own_permit_put(slot);
+    expire(b, slot);
+}
+
 static void timer_fired(struct batch *b, struct batch_slot *slot, int64_t now)
 {
     if (slot->state == BATCH_SLEEPING)
         wake(b, slot);
-    else
-        list_del(&slot->link);
     if (now >= slot->deadline)
-        expire(b, slot);
-    else
-        make_startable(b, slot);
+        time_is_up(b, slot);
+    else if (batch_own_permit_take(b, slot))
+        batch_park(b, slot, BATCH_STARTABLE);
 }
 
 void batch_timers_run(struct batch *b)
@@ -143,10 +168,15 @@ void batch_timers_run(struct batch *b)
     }
 }
 
-static void timer_stop(struct batch *b, struct batch_slot *slot)
+void batch_come_back(struct batch *b, struct batch_slot *slot)
 {
-    if (batch_timer_is_armed(&slot->timer))
-        batch_heap_remove(&b->timers, &slot->timer);
+    batch_own_permit_granted(b, slot);
+    if (clock_now() < slot->deadline) {
+        batch_park(b, slot, BATCH_STARTABLE);
+    } else {
+        batch_own_permit_put(slot);
+        expire(b, slot);
+    }
 }
 
 struct batch_slot *batch_startable_pop(struct batch *b)
@@ -154,22 +184,38 @@ struct batch_slot *batch_startable_pop(struct batch *b)
     struct batch_slot *slot = JD_CONTAINER_OF(b->startable.next, struct batch_slot, link);
 
     JD_ASSERT(!list_is_empty(&b->startable));
-    list_del(&slot->link);
-    timer_stop(b, slot);
+    batch_unpark(b, slot);
     return slot;
 }
 
 static void abandon_unflown(struct batch *b, struct batch_slot *slot)
 {
+    if (slot->has_own_permit)
+        batch_own_permit_put(slot);
     slot->result = jd_err(-ECANCELED);
     slot->has_flown = false;
     batch_abandon(b, slot);
+}
+
+/* Granted ones come with the done slots. */
+static void abandon_waiting(struct batch *b)
+{
+    struct list *link;
+
+    while ((link = list_pop_head(&b->waiting))) { /* bounded by the slots */
+        struct batch_slot *slot = JD_CONTAINER_OF(link, struct batch_slot, link);
+
+        timer_stop(b, slot);
+        if (batch_own_permit_give_up(b, slot))
+            abandon_unflown(b, slot);
+    }
 }
 
 void batch_abandon_parked(struct batch *b)
 {
     while (!list_is_empty(&b->startable)) /* bounded by the slots, as below */
         abandon_unflown(b, batch_startable_pop(b));
+    abandon_waiting(b);
     while (b->timers.count > 0) {
         struct batch_slot *slot = slot_of_timer(b->timers.nodes[0]);
 

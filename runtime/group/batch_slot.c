@@ -3,7 +3,8 @@
  * Slots of a batch: their memory, and how the consumer hears that one is done. See batch.h for the
  * invariants.
  *
- * Threads: batch_push(): any worker, once per flying slot. All others: the consumer.
+ * Threads: batch_push(): any worker, once per flying slot; batch_push_from_anywhere(): any thread,
+ * once per wait. All others: the consumer.
  */
 #include <errno.h>
 
@@ -32,6 +33,8 @@ static bool chunk_add(struct batch *b)
     for (unsigned i = 0; i < BATCH_CHUNK_SLOTS; i++) {
         chunk->slots[i] = (struct batch_slot){ .batch = b, .next = b->free };
         list_init(&chunk->slots[i].link);
+        chunk->slots[i].proxy.target.kind = TARGET_PROXY;
+        word_reset(&chunk->slots[i].proxy.target.word, WORD_RUNNING);
         b->free = &chunk->slots[i];
     }
     b->slots += BATCH_CHUNK_SLOTS;
@@ -86,10 +89,9 @@ static void consumer_ready(struct jd_task *t)
         sched_push(worker_current(), t);
 }
 
-/* The last access to the slot; the batch is there until its group has seen this task end. */
-void batch_push(struct batch *b, struct batch_slot *slot)
+/* True: the consumer t is to be queued. Nothing of the batch may be touched after the CAS. */
+static JD_ALWAYS_INLINE bool push(struct batch *b, struct batch_slot *slot, struct jd_task *t)
 {
-    struct wait_target *target = &b->task->target;
     uintptr_t head = atom_load(&b->done, relaxed); /* Relaxed: only a guess, the CAS decides. */
 
     do { /* lock-free: a failure is another push, or the consumer's */
@@ -98,9 +100,28 @@ void batch_push(struct batch *b, struct batch_slot *slot)
          * the call did happen before the sink. [BATCH-2] Acquire, pairs with done_arm(): whoever
          * reads the wait's number finds that wait open, and not the word of the one before. */
     } while (!atom_cas_weak(&b->done, &head, (uintptr_t)slot, acq_rel, relaxed));
-    if ((head & DONE_WAITING) &&
-        word_wake(&target->word, (uint32_t)(head >> 1), CAUSE_DONE) == WAKE_QUEUE)
-        consumer_ready(b->task);
+    return (head & DONE_WAITING) &&
+           word_wake(&t->target.word, (uint32_t)(head >> 1), CAUSE_DONE) == WAKE_QUEUE;
+}
+
+/* The batch is there until its group has seen this task end. */
+void batch_push(struct batch *b, struct batch_slot *slot)
+{
+    struct jd_task *t = b->task;
+
+    if (push(b, slot, t))
+        consumer_ready(t);
+}
+
+/* The batch may be over as soon as the slot is collected; the reference keeps the word. */
+void batch_push_from_anywhere(struct batch *b, struct batch_slot *slot)
+{
+    struct jd_task *t = b->task;
+
+    future_ref(&t->future);
+    if (push(b, slot, t))
+        task_ready(t);
+    future_unref(&t->future);
 }
 
 void batch_collect(struct batch *b)
@@ -114,7 +135,6 @@ void batch_collect(struct batch *b)
     for (struct batch_slot *slot = newest; slot;) {
         struct batch_slot *older = slot->next;
 
-        batch_slot_move(slot, BATCH_FLYING, BATCH_DONE);
         slot->next = oldest;
         oldest = slot;
         slot = older;

@@ -23,6 +23,7 @@ void batch_stats_fill(const struct batch *b, jd_batch_stats *ret)
     ret->abandoned = atom_load(&b->counts.abandoned, relaxed);
     ret->retried = atom_load(&b->counts.retried, relaxed);
     ret->sleeping = b->sleeping;
+    ret->waiting = b->parked + atom_load(&b->without_token, relaxed);
     ret->in_flight = atom_load(&b->running, relaxed);
     ret->in_flight_max = atom_load(&b->running_max, relaxed);
     ret->elapsed = clock_now() - b->start;

@@ -48,7 +48,7 @@ static JD_ALWAYS_INLINE void task_init(struct jd_task *t, struct runtime_stub *s
     atom_store(&t->future.reason, NULL, relaxed);
     t->future.stub = stub;
     word_reset(&t->target.word, WORD_NEW);
-    t->target.is_thread = 0;
+    t->target.kind = TARGET_TASK;
     t->fiber = NULL;
     t->fn = fn;
     t->arg = arg;

@@ -56,10 +56,15 @@ void future_unref(struct jd_future *f)
 
 void wait_target_ready(struct wait_target *target)
 {
-    if (target->is_thread)
-        parker_ready(target);
-    else
+    if (target->kind == TARGET_TASK) {
         task_ready(task_of_target(target));
+    } else if (target->kind == TARGET_THREAD) {
+        parker_ready(target);
+    } else {
+        struct wait_proxy *proxy = JD_CONTAINER_OF(target, struct wait_proxy, target);
+
+        proxy->ready(proxy);
+    }
 }
 
 void wake_batch_flush(struct wake_batch *batch)

@@ -33,7 +33,7 @@ struct parker *parker_take(void)
         p = mem_calloc(sizeof(*p));
         if (!p)
             return NULL;
-        p->target.is_thread = 1;
+        p->target.kind = TARGET_THREAD;
     }
     word_reset(&p->target.word, WORD_RUNNING);
     return p;

@@ -24,10 +24,19 @@
 #include "base/mark.h"
 #include "task/word.h"
 
-/* What a waker ends: embedded in a task record or in a plain thread's parker. */
+enum target_kind { TARGET_TASK, TARGET_THREAD, TARGET_PROXY };
+
+/* What a waker ends: embedded in a task record, in a plain thread's parker or in a proxy. */
 struct wait_target {
     struct task_word word;
-    uint32_t is_thread; /* written once, before the record is shared */
+    uint32_t kind; /* enum target_kind; written once, before the record is shared */
+};
+
+/* A wait without a task or thread in it: its owner opens it and parks the word at once; whoever
+ * ends the wait calls `ready` then, outside all locks, once. */
+struct wait_proxy {
+    struct wait_target target;
+    void (*ready)(struct wait_proxy *proxy); /* may free the proxy; must not suspend */
 };
 
 struct waiter {

@@ -3,7 +3,7 @@
  * Model of group/batch_slot.c: calls that end on any worker, the consumer that collects their slots
  * and sleeps when there are none, a cancel of its wait. Claims: each slot is delivered once, with
  * its result; the consumer never sleeps on a done slot; a push ends the wait that was announced
- * and no other; when the batch has gone nobody touches it.
+ * and no other; when the batch has gone nobody touches it, also not who grants a slot's own wait.
  *
  * The .c file is included because it is the protocol under test; what it calls is supplied here.
  */
@@ -20,6 +20,8 @@ static struct check_event ready;
 static struct check_event ended[CALLS]; /* the group's: the last access of a call */
 static JD_ATOMIC(uint32_t) armed;
 static int delivered[CALLS];
+static bool granting; /* slot 0 comes by a grant: its pusher is no member of the group */
+static int references;
 
 void *mem_alloc(size_t bytes)
 {
@@ -46,7 +48,20 @@ void sched_push(struct worker *w, struct jd_task *t)
 
 void task_ready(struct jd_task *t)
 {
-    check_fail("task_ready(%p): the consumer is not pinned", (void *)t);
+    CHECK_THAT(t == &task && granting);
+    check_event_post(&ready);
+}
+
+void future_ref(struct jd_future *f)
+{
+    CHECK_THAT(f == &task.future);
+    references++;
+}
+
+void future_unref(struct jd_future *f)
+{
+    CHECK_THAT(f == &task.future);
+    references--;
 }
 
 int wait_open_at(struct wait *w, struct jd_task *t, unsigned kind, const struct wait_site *site)
@@ -81,8 +96,10 @@ int wait_error(const struct wait *w, unsigned cause)
     return -ECANCELED;
 }
 
-static void setup(void)
+static void setup_calls(bool with_grant)
 {
+    granting = with_grant;
+    references = 0;
     atom_init(&task.target.word.bits, (uint64_t)WORD_RUNNING);
     task.flags = 0;
     check_event_init(&ready);
@@ -102,6 +119,23 @@ static void setup(void)
         slots[i]->state = BATCH_FLYING;
         batch_place_take(batch, slots[i]);
     }
+}
+
+static void setup(void)
+{
+    setup_calls(false);
+}
+
+static void setup_grant(void)
+{
+    setup_calls(true);
+}
+
+/* batch_wait.c: granted() */
+static void granter(void)
+{
+    slots[0]->result = (jd_result){ .ptr = slots[0]->item };
+    batch_push_from_anywhere(batch, slots[0]);
 }
 
 static void caller(void)
@@ -137,7 +171,7 @@ static void consumer(void)
             cancellable = false; /* abandon_all() */
         deliver_all();
     }
-    for (int i = 0; i < CALLS; i++)
+    for (int i = granting; i < CALLS; i++)
         check_event_wait(&ended[i]); /* jd_group_close() */
     batch_slots_free(batch);
     check_free(batch);
@@ -155,12 +189,18 @@ static void finish(void)
 {
     for (int i = 0; i < CALLS; i++)
         CHECK_THAT(delivered[i] == 1);
+    CHECK_THAT(references == 0);
 }
 
 static const struct check_model models[] = {
     { .name = "batch-two-calls",
       .setup = setup,
       .threads = { consumer, caller, caller },
+      .finish = finish,
+      .max = 100000 },
+    { .name = "batch-grant",
+      .setup = setup_grant,
+      .threads = { consumer, granter, caller },
       .finish = finish,
       .max = 100000 },
     { .name = "batch-cancel",

@@ -146,7 +146,7 @@ void future_report_unhandled(struct jd_future *f)
 static void setup_refs(uint32_t refs, uint32_t threads_beside_loop)
 {
     for (int i = 0; i < THREADS; i++) {
-        waiting[i].target.is_thread = 1;
+        waiting[i].target.kind = TARGET_THREAD;
         atom_init(&waiting[i].target.word.bits, (uint64_t)WORD_RUNNING);
         atom_init(&waiting[i].armed, 0);
         check_event_init(&waiting[i].ready);

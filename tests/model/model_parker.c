@@ -87,7 +87,7 @@ static void setup_expiring(bool expires)
 {
     static struct parker first; /* the pool keeps one parker between executions */
 
-    first = (struct parker){ .target.is_thread = 1 };
+    first = (struct parker){ .target.kind = TARGET_THREAD };
     atom_init(&first.target.word.bits, (uint64_t)WORD_DONE);
     atom_init(&first.woken, 0);
     spin_init(&pool.lock);

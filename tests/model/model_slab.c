@@ -109,7 +109,7 @@ static struct jd_task *make(uint32_t refs)
     atom_store(&t->future.flags, FUTURE_IS_TASK, relaxed);
     t->future.stub = &stub;
     word_reset(&t->target.word, WORD_NEW);
-    t->target.is_thread = 0;
+    t->target.kind = TARGET_TASK;
     t->fn = body;
     t->arg = t;
     atom_store(&t->future.refs, refs, release);

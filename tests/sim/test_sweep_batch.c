@@ -16,6 +16,7 @@
 struct run {
     jd_batch_options o;
     jd_sem sem;
+    jd_rate rate;
     int pulled, running, results;
     int ended[ITEMS];
     void (*make)(struct run *run); /* sets the options */
@@ -150,4 +151,49 @@ static void clocks(struct run *run)
 Test(sim_sweep_batch, three_clocks, .timeout = 60)
 {
     sweep(clocks, 100);
+}
+
+static jd_sem *own_sem(void *item, void *ctx)
+{
+    struct run *run = ctx;
+
+    return ((int *)item - run->ended) % 3 ? &run->sem : NULL;
+}
+
+static void own_permits(struct run *run)
+{
+    retries(run);
+    run->o.limit = 4;
+    run->o.waiting_max = 2;
+    run->o.item_sem = own_sem;
+}
+
+Test(sim_sweep_batch, items_with_permits_of_their_own, .timeout = 60)
+{
+    sweep(own_permits, 100);
+}
+
+static void own_permits_in_time(struct run *run)
+{
+    own_permits(run);
+    run->o.item_timeout = JD_MS(3);
+}
+
+Test(sim_sweep_batch, items_with_permits_and_a_clock_of_their_own, .timeout = 60)
+{
+    sweep(own_permits_in_time, 100);
+}
+
+static void rated(struct run *run)
+{
+    retries(run);
+    cr_assert_eq(jd_rate_init(&run->rate, 500, 1), 0);
+    run->o.rate = &run->rate;
+    run->o.sem = &run->sem;
+    run->o.item_timeout = JD_MS(10);
+}
+
+Test(sim_sweep_batch, tokens, .timeout = 60)
+{
+    sweep(rated, 100);
 }
