@@ -116,8 +116,10 @@ typedef jd_result (*jd_call_fn)(void *item, void *ctx);
  */
 typedef int (*jd_sink_fn)(void *item, jd_result r, void *ctx);
 
-#define JD_BATCH_ORDERED (1u << 0)  /**< Results in input order instead of completion order. */
-#define JD_BATCH_FIRST_OK (1u << 1) /**< The first success cancels and joins the rest. */
+#define JD_BATCH_ORDERED (1u << 0) /**< Results in input order instead of completion order. */
+/** The first success cancels and joins the rest. Failures before it end nothing, unless errors_max
+ * gives a bound; without a success the first failure is returned. Not with JD_BATCH_ORDERED. */
+#define JD_BATCH_FIRST_OK (1u << 1)
 #define JD_BATCH_ADAPTIVE (1u << 2) /**< Lower the limit below options.limit when calls time out. */
 
 #define JD_ALL (~0u) /**< errors_max: collect all errors and return 0. */
@@ -172,7 +174,8 @@ typedef struct jd_batch_options {
     jd_rate *rate;                 /**< Token bucket per attempt, shareable; may be NULL. The token
                                         is taken last, by the call's task, in a slot. */
     unsigned flags;                /**< JD_BATCH_ORDERED | JD_BATCH_FIRST_OK | JD_BATCH_ADAPTIVE. */
-    unsigned reorder_max;          /**< ORDERED: results held behind a slow head; 0 = 4 * limit. */
+    unsigned reorder_max;          /**< ORDERED: results held behind a slow head, without a slot;
+                                        pulling stops at so many. 0 = 4 * limit. */
     unsigned sleeping_max;         /**< Retries asleep; 0 = 4 * limit. Pulling stops at so many; one
                                         more that is to sleep keeps its slot. */
     unsigned errors_max;           /**< 0 = stop at the first failed item, N = at failure N + 1,
@@ -230,8 +233,8 @@ typedef struct jd_batch_options {
  * @retval -ECANCELED  The caller was cancelled. All calls are joined, nothing is delivered later.
  * @retval -EINVAL     A NULL that must not be, limit 0, unknown flags, size 0.
  * @retval -E2BIG      Options of a later version set what this one does not know.
- * @retval -ENOSYS     An option is set that this version does not carry out yet: flags,
- *                     reorder_max, hedge_after.
+ * @retval -ENOSYS     An option is set that this version does not carry out yet:
+ *                     JD_BATCH_ADAPTIVE, hedge_after.
  * @retval -ENOMEM     Out of memory.
  * @retval -EPERM      The caller is not a task.
  * @retval -EDEADLK    Debug mode: the caller is a call of a batch with the same o->sem, and holds a
@@ -245,6 +248,128 @@ typedef struct jd_batch_options {
  */
 JD_API JD_SUSPENDS int jd_batch_run(jd_source_fn source, jd_call_fn call, jd_sink_fn sink,
                                     const jd_batch_options *o, jd_batch_stats *ret_stats);
+
+/**
+ * A batch whose outcomes are taken one by one: jd_batch_open() -> jd_batch_next() until it returns
+ * no 1 -> jd_batch_close(). A task of its own runs it, in a root scope of its own: source, abandon,
+ * discard, item_sem and progress are called there. It works ahead of jd_batch_next() until the
+ * limit is used up by outcomes that nobody has taken.
+ */
+typedef struct jd_batch jd_batch;
+
+/** What became of an item. */
+typedef struct jd_outcome {
+    void *item;
+    jd_result result;
+} jd_outcome;
+
+/**
+ * Start a batch whose outcomes are taken by jd_batch_next().
+ *
+ * @param ret     Receives the batch; to be closed.
+ * @param source  As in jd_batch_run().
+ * @param call    As in jd_batch_run().
+ * @param o       As in jd_batch_run(). Copied.
+ *
+ * @retval 0           It runs.
+ * @retval -ESHUTDOWN  The runtime is stopping.
+ * @return             Others as jd_batch_run(): -EINVAL, -E2BIG, -ENOSYS, -ENOMEM, -EPERM.
+ *
+ * @suspends No.  @threads Tasks only.  @cancel No.
+ * @memory   As jd_batch_run(), and a task.  @cost As jd_spawn().  @since 0.1
+ */
+JD_API int jd_batch_open(jd_batch **ret, jd_source_fn source, jd_call_fn call,
+                         const jd_batch_options *o);
+
+/**
+ * Take the next outcome.
+ *
+ * @param b    Batch.
+ * @param ret  Receives it. Written only with 1.
+ *
+ * @retval 1           An outcome, a failed one too.
+ * @retval 0           The end: the source is drained, all outcomes were taken.
+ * @retval -ECANCELED  The caller is cancelled; nothing was taken. Or the batch was.
+ * @retval -EBUSY      Another task is in this call.
+ * @retval -EINVAL     NULL.
+ * @retval -EPERM      The caller is not a task.
+ * @return             Else the error that has ended the batch, as of jd_batch_run(); again and
+ *                     again.
+ *
+ * @suspends Yes.  @threads Tasks; one at a time.  @cancel Cancellation point; the batch goes on.
+ * @memory   None.  @cost Two switches between tasks.  @since 0.1
+ */
+JD_API JD_SUSPENDS int jd_batch_next(jd_batch *b, jd_outcome *ret);
+
+/**
+ * End a batch, early or not, and free it: cancels and joins the calls in flight; outcomes that were
+ * not taken are abandoned.
+ *
+ * @param b  Batch that nobody uses any more. NULL is a no-op.
+ *
+ * @retval 0       It had ended well, or was ended by this call.
+ * @retval -EPERM  The caller is not a task; nothing happened.
+ * @return         Else the error that had ended it.
+ *
+ * @suspends Yes, while calls end.  @threads Tasks.  @cancel No cancellation point.
+ * @memory   Frees all of it.  @cost As the calls take.  @since 0.1
+ */
+JD_API JD_SUSPENDS int jd_batch_close(jd_batch *b);
+
+/**
+ * Pull no more items: what was pulled is brought to its end, retries included, then comes the end.
+ *
+ * @param b  Batch; NULL is a no-op.
+ *
+ * @suspends No.  @threads Any, while it is open.  @cancel No.
+ * @memory   None.  @cost One wake-up.  @since 0.1
+ */
+JD_API void jd_batch_drain(jd_batch *b);
+
+/**
+ * Change the limit while it runs. Raising starts calls at once; lowering ends none, new ones wait
+ * until enough have ended. The other bounds stay as they were.
+ *
+ * @param b      Batch; NULL is a no-op.
+ * @param limit  Calls in flight, >= 1; 0 is ignored.
+ *
+ * @suspends No.  @threads Any, while it is open.  @cancel No.
+ * @memory   None.  @cost One wake-up.  @since 0.1
+ */
+JD_API void jd_batch_set_limit(jd_batch *b, unsigned limit);
+
+/**
+ * Look at a batch while it runs.
+ *
+ * @param b    Batch.
+ * @param ret  Receives its counters, up to ret->size; each one is right, though they may be of
+ *             slightly different moments.
+ *
+ * @retval 0        Filled.
+ * @retval -EINVAL  NULL, or size 0.
+ *
+ * @suspends No.  @threads Any, while it is open.  @cancel No.
+ * @memory   None.  @cost Some microseconds.  @since 0.1
+ */
+JD_API int jd_batch_get_stats(const jd_batch *b, jd_batch_stats *ret);
+
+/**
+ * One call with the attempts, deadlines, permits and tokens of a batch.
+ *
+ * @param call  One attempt, in a task of its own.
+ * @param item  Passed to @p call.
+ * @param o     Options, or NULL: one attempt. What is about many items does not count: limit, flags,
+ *              errors_max, the other bounds, abandon, progress.
+ *
+ * @return  The result of the last attempt. jd_err(-ETIMEDOUT): item or total time; -ECANCELED: the
+ *          caller was cancelled before there was a result; -EINVAL, -E2BIG, -ENOSYS, -ENOMEM,
+ *          -EPERM, -EDEADLK as jd_batch_run().
+ *
+ * @suspends Yes.  @threads Tasks only.
+ * @cancel   Cancellation point; cancels and joins the attempt before it returns.
+ * @memory   Some KiB while it runs.  @cost Some microseconds.  @since 0.1
+ */
+JD_API JD_SUSPENDS jd_result jd_call(jd_call_fn call, void *item, const jd_batch_options *o);
 
 /**
  * Call a function for each element of an array, a limited number at a time; all results, in order.

@@ -15,38 +15,43 @@
 #include "group/batch.h"
 #include "sched/wait.h"
 
-static struct batch *batch_new(struct jd_task *task, const jd_batch_options *o)
+struct batch *batch_new(jd_source_fn source, jd_call_fn call, const jd_batch_options *o)
 {
     struct batch *b = mem_aligned(JD_CACHE_LINE, sizeof(*b));
 
     if (!b)
         return NULL;
-    memset(b, 0, sizeof(*b));
+    memset(b, 0, sizeof(*b)); /* the atomics, too: nobody else knows it yet */
+    b->source = source;
+    b->call = call;
     b->o = *o;
-    b->source_ctx = o->ctx;
-    b->sink_ctx = o->ctx;
+    b->source_ctx = b->sink_ctx = b->abandon_ctx = o->ctx;
+    b->limit = o->limit;
     b->is_plain = batch_options_are_plain(o);
-    b->task = task;
     b->start = clock_now();
     b->sem = o->sem ? sem_of(o->sem) : NULL;
     batch_list_init(&b->ready);
     list_init(&b->startable);
     list_init(&b->waiting);
+    b->order_end = &b->order;
     b->progress_at = clock_after(b->start, o->progress_every);
-    waiter_init(&b->permit, &task->target, 0);
-    b->permit.want = 1;
-    atom_init(&b->done, 0);
-    atom_init(&b->running, 0);
-    atom_init(&b->running_max, 0);
-    atom_init(&b->without_token, 0);
+    spin_init(&b->latencies_lock);
+    b->poke.batch = b;
+    b->poke.state = BATCH_POKE;
     return b;
+}
+
+void batch_free(struct batch *b)
+{
+    batch_slots_free(b);
+    mem_free_aligned(b, JD_CACHE_LINE, sizeof(*b));
 }
 
 /* The attempt's end, in the statistics. */
 static void count_attempt(struct batch *b, const struct batch_slot *slot)
 {
     if (slot->has_flown)
-        histogram_add(&b->latencies, slot->latency);
+        batch_stats_latency(b, slot->latency);
     if (JD_UNLIKELY(slot->is_timed_out))
         batch_count(&b->counts.timed_out);
 }
@@ -64,13 +69,22 @@ void batch_abandon(struct batch *b, struct batch_slot *slot)
     }
     batch_slot_put(b, slot);
     if (b->o.abandon)
-        b->o.abandon(item, r, b->o.ctx);
+        b->o.abandon(item, r, b->abandon_ctx);
+}
+
+/* Is this failure one too many? The race of FIRST_OK goes on, unless it was given a bound. */
+static bool is_fatal(const struct batch *b, unsigned verdict)
+{
+    if (verdict == JD_STOP)
+        return true;
+    if (b->o.errors_max == JD_ALL || ((b->o.flags & JD_BATCH_FIRST_OK) && !b->o.errors_max))
+        return false;
+    return batch_counted(&b->counts.failed) > b->o.errors_max;
 }
 
 /* < 0: fatal. */
 static int count_and_sink(struct batch *b, void *item, jd_result r, unsigned verdict)
 {
-    uint64_t failed;
     int err;
 
     if (r.error)
@@ -81,12 +95,13 @@ static int count_and_sink(struct batch *b, void *item, jd_result r, unsigned ver
     batch_progress(b, /* is_final= */ false);
     if (err < 0)
         return err;
-    if (JD_LIKELY(!r.error))
+    if (JD_LIKELY(!r.error)) {
+        b->has_won = (b->o.flags & JD_BATCH_FIRST_OK) != 0;
         return 0;
-    failed = atom_load(&b->counts.failed, relaxed); /* Relaxed: our own count. */
-    if (verdict == JD_STOP || (b->o.errors_max != JD_ALL && failed > b->o.errors_max))
-        return r.error;
-    return 0;
+    }
+    if (!b->first_error)
+        b->first_error = r.error;
+    return is_fatal(b, verdict) ? r.error : 0;
 }
 
 /* The outcome of an item; frees its slot. < 0: fatal. */
@@ -95,13 +110,37 @@ static int end_item(struct batch *b, struct batch_slot *slot)
     void *item = slot->item;
     jd_result r = slot->result;
     unsigned verdict = slot->verdict;
+    int err = 0;
 
-    if (r.error == -ECANCELED && scope_check(b->task->scope)) {
-        batch_abandon(b, slot); /* our own cancel ended it: that is no failure of the item */
-        return -ECANCELED;
+    if (r.error == -ECANCELED && scope_check(b->task->scope))
+        err = -ECANCELED; /* our own cancel ended it: that is no failure of the item */
+    else if (b->before_sink)
+        err = b->before_sink(b->sink_ctx);
+    if (err) {
+        batch_abandon(b, slot);
+        return err;
     }
     batch_slot_put(b, slot);
     return count_and_sink(b, item, r, verdict);
+}
+
+/* In the order of the ends, or of the pulls: NULL if the latter cannot go on now. */
+static struct batch_slot *next_outcome(struct batch *b, struct batch_slot *slot)
+{
+    if (JD_LIKELY(!(b->o.flags & JD_BATCH_ORDERED)))
+        return slot;
+    if (slot)
+        batch_order_hold(b, slot);
+    return batch_order_pop(b);
+}
+
+/* What came with the done slots, but is none. */
+static void go_on(struct batch *b, struct batch_slot *slot)
+{
+    if (slot->state == BATCH_POKE)
+        batch_obey(b);
+    else
+        batch_come_back(b, slot);
 }
 
 /* Goes on with the oldest done slot. < 0: fatal. */
@@ -109,19 +148,20 @@ static int settle_one(struct batch *b)
 {
     struct batch_slot *slot = batch_list_pop(&b->ready);
 
-    if (!slot)
-        return 0;
-    if (JD_UNLIKELY(slot->state == BATCH_WAITING)) {
-        batch_come_back(b, slot);
-        return 0;
+    if (JD_LIKELY(slot)) {
+        if (JD_UNLIKELY(slot->state == BATCH_WAITING || slot->state == BATCH_POKE)) {
+            go_on(b, slot);
+            return 0;
+        }
+        slot->state = BATCH_DONE;
+        count_attempt(b, slot);
+        if (slot->result.error && !b->is_plain && batch_retry(b, slot))
+            return 0;
+        if (slot->has_place)
+            batch_place_put(b, slot);
     }
-    slot->state = BATCH_DONE;
-    count_attempt(b, slot);
-    if (slot->result.error && !b->is_plain && batch_retry(b, slot))
-        return 0;
-    if (slot->has_place)
-        batch_place_put(b, slot);
-    return end_item(b, slot);
+    slot = next_outcome(b, slot);
+    return slot ? end_item(b, slot) : 0;
 }
 
 /* Others may want it: it is kept for a pull that comes next, not for one that never comes. */
@@ -170,6 +210,8 @@ static int start_new(struct batch *b)
         return err;
     }
     batch_count(&b->counts.pulled);
+    if (b->o.flags & JD_BATCH_ORDERED)
+        batch_order_add(b, slot);
     slot->attempt = 0;
     slot->verdict = JD_FAIL;
     slot->deadline =
@@ -197,13 +239,23 @@ static int start_one(struct batch *b)
     return fly(b, slot);
 }
 
+static bool may_pull(const struct batch *b)
+{
+    if (b->drained || b->held >= b->o.reorder_max)
+        return false;
+    return batch_counted(&b->counts.sleeping) < b->o.sleeping_max &&
+           batch_counted(&b->counts.parked) < b->o.waiting_max;
+}
+
 static bool wants_start(const struct batch *b)
 {
-    if (b->places >= b->o.limit)
-        return false;
-    if (!list_is_empty(&b->startable))
-        return true;
-    return !b->drained && b->sleeping < b->o.sleeping_max && b->parked < b->o.waiting_max;
+    return b->places < b->limit && (may_pull(b) || !list_is_empty(&b->startable));
+}
+
+/* Nothing is done that could be delivered. */
+static bool is_idle(const struct batch *b)
+{
+    return !b->ready.first && !batch_order_is_ready(b);
 }
 
 static bool has_permit(struct batch *b)
@@ -249,11 +301,11 @@ static int consume(struct batch *b)
             err = start_one(b);
         else if (b->drained && b->live == 0)
             return 0;
-        else if (!b->ready.first)
+        else if (is_idle(b))
             err = rest(b, wants && b->sem);
         if (!err)
             err = settle_one(b);
-        if (err)
+        if (err || b->has_won)
             return err;
         if (!b->ready.first && next_report(b) != CLOCK_FOREVER)
             batch_progress(b, /* is_final= */ false);
@@ -262,6 +314,8 @@ static int consume(struct batch *b)
 
 static void abandon_ready(struct batch *b, struct batch_slot *slot)
 {
+    if (slot->state == BATCH_POKE)
+        return;
     if (slot->state == BATCH_WAITING) {
         batch_own_permit_granted(b, slot);
         batch_own_permit_put(slot);
@@ -281,6 +335,7 @@ static void abandon_all(struct batch *b)
     struct batch_slot *slot;
 
     jd_group_cancel(b->group);
+    batch_abandon_held(b);
     batch_abandon_parked(b);
     while (b->live > 0) { /* bounded by the calls in flight */
         batch_collect(b);
@@ -295,9 +350,17 @@ static void abandon_all(struct batch *b)
 /* The batch's own clock has ended them. */
 static void count_cut(struct batch *b)
 {
-    uint64_t timed_out = atom_load(&b->counts.timed_out, relaxed); /* Relaxed: our own count. */
+    uint64_t timed_out = batch_counted(&b->counts.timed_out) + b->cut;
 
-    atom_store(&b->counts.timed_out, timed_out + b->cut, relaxed); /* Relaxed: as above */
+    atom_store(&b->counts.timed_out, timed_out, relaxed); /* Relaxed: our own count. */
+}
+
+/* Nobody has won, and somebody should have. */
+static int race_error(const struct batch *b)
+{
+    bool is_race = (b->o.flags & JD_BATCH_FIRST_OK) && b->o.errors_max != JD_ALL;
+
+    return is_race && !b->has_won ? b->first_error : 0;
 }
 
 static int finish(struct batch *b, int err)
@@ -308,7 +371,7 @@ static int finish(struct batch *b, int err)
         sem_quit(b->sem, &b->permit);
         permit_drop(b);
     }
-    if (err)
+    if (err || b->has_won)
         abandon_all(b);
     ended = jd_group_close(b->group);
     if (err == -ECANCELED && ended == -ETIMEDOUT) {
@@ -316,7 +379,24 @@ static int finish(struct batch *b, int err)
         err = -ETIMEDOUT;
     }
     batch_progress(b, /* is_final= */ true);
-    return err;
+    return err ? err : race_error(b);
+}
+
+int batch_execute(struct batch *b)
+{
+    jd_group group;
+
+    b->group = &group;
+    waiter_init(&b->permit, &b->task->target, 0);
+    b->permit.want = 1;
+    jd_group_open(&group, JD_GROUP_KEEP_GOING,
+                  b->o.total_timeout ? b->o.total_timeout : JD_FOREVER);
+    return finish(b, consume(b));
+}
+
+bool batch_is_nested(const struct jd_task *t, const jd_batch_options *o)
+{
+    return o->sem && (task_runtime(t)->flags & JD_DEBUG) && batch_would_nest(t, sem_of(o->sem));
 }
 
 int jd_batch_run(jd_source_fn source, jd_call_fn call, jd_sink_fn sink, const jd_batch_options *o,
@@ -325,7 +405,6 @@ int jd_batch_run(jd_source_fn source, jd_call_fn call, jd_sink_fn sink, const jd
     struct jd_task *task = task_current();
     jd_batch_options taken;
     struct batch *b;
-    jd_group group;
     int err;
 
     if (!source || !call || batch_stats_check(ret_stats))
@@ -335,21 +414,15 @@ int jd_batch_run(jd_source_fn source, jd_call_fn call, jd_sink_fn sink, const jd
         return err;
     if (!task)
         return -EPERM;
-    if (taken.sem && (task_runtime(task)->flags & JD_DEBUG) &&
-        batch_would_nest(task, sem_of(taken.sem)))
+    if (batch_is_nested(task, &taken))
         return -EDEADLK;
-    b = batch_new(task, &taken);
+    b = batch_new(source, call, &taken);
     if (!b)
         return -ENOMEM;
-    b->source = source;
-    b->call = call;
+    b->task = task;
     b->sink = sink;
-    b->group = &group;
-    jd_group_open(&group, JD_GROUP_KEEP_GOING,
-                  taken.total_timeout ? taken.total_timeout : JD_FOREVER);
-    err = finish(b, consume(b));
+    err = batch_execute(b);
     batch_stats_give(b, ret_stats);
-    batch_slots_free(b);
-    mem_free_aligned(b, JD_CACHE_LINE, sizeof(*b));
+    batch_free(b);
     return err;
 }

@@ -12,12 +12,13 @@
  *   DONE --to be retried--> SLEEPING --due--> STARTABLE --place and permit taken--> FLYING
  *   pulled, or due, and its item's own permit is not free: WAITING --granted--> STARTABLE
  *   SLEEPING, WAITING, STARTABLE --its item's time is up--> DONE
+ *   ordered, and not the first: DONE --> HELD --all before it delivered--> as DONE
  *
  * I1  A place, then the shared permit, are taken before the source is asked: a pulled item can
  *     always start. Slots come in chunks and are kept until the batch ends. Pulling stops while
  *     sleeping_max items sleep; one more that is to sleep keeps its place. It stops, too, while
- *     waiting_max wait for their own permit or are startable. So memory is O(limit + sleeping_max +
- *     waiting_max).
+ *     waiting_max wait for their own permit or are startable, and while reorder_max are held. So
+ *     memory is O(limit + sleeping_max + waiting_max + reorder_max).
  * I2  source, sink, abandon, discard and progress run in the consumer, one at a time: while one of
  *     them suspends the others wait, and no new call starts; started calls go on.
  * I3  The call's task owns a flying slot. It takes the token, then enters `running`; leaves it,
@@ -42,7 +43,11 @@
  *     queue whatever the consumer does. Its wait is ended once, by a grant, which pushes the slot
  *     on `done`, or by the consumer, which then takes it out of the queue.
  *
- * Threads: `done`, `running` and the counts are everybody's, the rest is the consumer's.
+ * I11 The consumer of the pull form is a task of the batch (batch_pull.c); then others may ask for
+ *     things and read statistics meanwhile.
+ *
+ * Threads: `done`, `running`, what is asked and the counts are everybody's, the rest is the
+ * consumer's.
  * Rejected: as many looping workers as slots (no task of its own per call: a cancel, a name or a
  * dump could not tell calls apart); a queue with a lock for done slots (the wake would be inside);
  * a call's task that sleeps until its retry (a stack for each, and nobody to give due retries
@@ -67,8 +72,10 @@ struct batch;
 
 enum batch_state {
     BATCH_FREE,
+    BATCH_POKE, /* no slot: somebody has asked for something */
     BATCH_FLYING,
     BATCH_DONE,
+    BATCH_HELD,
     BATCH_SLEEPING,
     BATCH_WAITING,
     BATCH_STARTABLE
@@ -91,10 +98,11 @@ struct batch_slot {
     int64_t after;    /* classify's wish, or -1 */
     int64_t deadline; /* of the item; CLOCK_FOREVER */
     struct batch_timer timer;
-    struct list link;       /* in the startable or waiting list */
-    struct sem *own_sem;    /* of the item, or NULL */
-    struct wait_proxy proxy;  /* the wait for it */
-    struct waiter own_wait; /* guarded by the semaphore's lock */
+    struct list link; /* in the startable or waiting list */
+    struct batch_slot *order_next;
+    struct sem *own_sem;     /* of the item, or NULL */
+    struct wait_proxy proxy; /* the wait for it */
+    struct waiter own_wait;  /* guarded by the semaphore's lock */
 };
 
 struct batch_chunk {
@@ -109,6 +117,8 @@ struct batch_list {
 
 /* Written by the consumer, read by all. */
 struct batch_counts {
+    JD_ATOMIC(uint64_t) sleeping; /* slots that sleep without a place */
+    JD_ATOMIC(uint64_t) parked;   /* slots in WAITING and STARTABLE */
     JD_ATOMIC(uint64_t) pulled, ok, failed, cancelled, abandoned, timed_out, retried;
 };
 
@@ -117,46 +127,59 @@ struct batch {
     jd_source_fn source;
     jd_call_fn call;
     jd_sink_fn sink;
-    void *source_ctx, *sink_ctx;
+    int (*before_sink)(void *sink_ctx); /* may suspend; < 0: the outcome does not reach the sink */
+    void *source_ctx, *sink_ctx, *abandon_ctx;
     jd_batch_options o; /* with the defaults filled in */
     struct sem *sem;    /* o.sem */
     struct jd_task *task;
     jd_group *group;
     int64_t start;
-    bool is_plain; /* a call is all that there is to an attempt */
+    bool is_plain;  /* a call is all that there is to an attempt */
+    bool is_shared; /* others read statistics meanwhile */
 
     /* The consumer's. */
     struct batch_chunk *chunks;
     struct batch_slot *free;
-    unsigned slots;           /* in all chunks */
-    unsigned live;            /* slots that are not free */
-    unsigned places;          /* held */
-    struct batch_list ready;  /* DONE, taken off `done`, oldest first */
-    struct list startable;    /* first come, first started */
-    struct list waiting;      /* first come, first queued */
-    unsigned parked;          /* slots in both */
-    unsigned sleeping;        /* without a place */
+    unsigned limit;                        /* of places */
+    unsigned slots;                        /* in all chunks */
+    unsigned live;                         /* slots that are not free */
+    unsigned places;                       /* held */
+    struct batch_list ready;               /* DONE, taken off `done`, oldest first */
+    struct list startable;                 /* first come, first started */
+    struct list waiting;                   /* first come, first queued */
+    struct batch_slot *order, **order_end; /* ordered: all slots, as they were pulled */
+    unsigned held;
     struct batch_heap timers; /* of slots that do not fly */
     uint64_t granted;         /* retries, against the budget */
     uint64_t cut;             /* attempts that the end of the batch has cut short */
+    bool has_won;             /* FIRST_OK: there was a success */
+    int first_error;          /* of an item */
     bool drained;             /* the source has said so */
     bool has_permit;          /* of the shared semaphore, for the next start */
     bool permit_queued;       /* `permit` was queued, and is unless a granter found us busy */
     struct waiter permit;     /* guarded by the semaphore's lock */
     int64_t progress_at;      /* not before; CLOCK_FOREVER: no progress wanted */
     struct batch_counts counts;
+    struct spin latencies_lock; /* taken only if is_shared */
     struct histogram latencies;
 
     /* Everybody's (I3, I4). */
     JD_ALIGNED(JD_CACHE_LINE) JD_ATOMIC(uintptr_t) done;
     JD_ATOMIC(uint32_t) running;
     JD_ATOMIC(uint32_t) running_max;
-    JD_ATOMIC(uint32_t) without_token; /* attempts that wait for one */
+    JD_ATOMIC(uint32_t) without_token;               /* attempts that wait for one */
+    JD_ATOMIC(uint32_t) asked_limit, asked_to_drain; /* 0: not */
+    JD_ATOMIC(uint32_t) is_poked;
+    struct batch_slot poke;
 };
 
 /* One more of something that only the consumer counts. */
 #define batch_count(count) \
     atom_store((count), atom_load((count), relaxed) + 1, relaxed) /* Relaxed: single writer */
+#define batch_uncount(count) \
+    atom_store((count), atom_load((count), relaxed) - 1, relaxed) /* Relaxed: as above */
+/* What only the consumer counts, read by it. */
+#define batch_counted(count) atom_load((count), relaxed) /* Relaxed: as above */
 
 static inline void batch_list_init(struct batch_list *l)
 {
@@ -193,6 +216,9 @@ static inline void batch_slot_move(struct batch_slot *slot, enum batch_state fro
 
 /* batch_option.c: a checked copy of the caller's options, with the defaults filled in. */
 int batch_options_take(jd_batch_options *ret, const jd_batch_options *o);
+/* The two halves of it. */
+int batch_options_read(jd_batch_options *ret, const jd_batch_options *o);
+int batch_options_check(jd_batch_options *o);
 bool batch_options_are_plain(const jd_batch_options *o);
 
 static inline void batch_place_take(struct batch *b, struct batch_slot *slot)
@@ -209,7 +235,15 @@ static inline void batch_place_put(struct batch *b, struct batch_slot *slot)
     b->places--;
 }
 
-/* batch.c: an item that does not reach the sink; frees the slot. */
+/* batch.c */
+/* NULL: out of memory. The caller sets what differs from jd_batch_run(), and b->task. */
+struct batch *batch_new(jd_source_fn source, jd_call_fn call, const jd_batch_options *o);
+void batch_free(struct batch *b);
+/* In b->task: runs it to its end. */
+int batch_execute(struct batch *b);
+/* Debug mode: would it wait for a permit while its caller holds one of the same semaphore? */
+bool batch_is_nested(const struct jd_task *t, const jd_batch_options *o);
+/* An item that does not reach the sink; frees the slot. */
 void batch_abandon(struct batch *b, struct batch_slot *slot);
 
 /* batch_slot.c */
@@ -258,7 +292,27 @@ struct batch_slot *batch_startable_pop(struct batch *b);
 /* At the end: those that sleep or could start are abandoned. */
 void batch_abandon_parked(struct batch *b);
 
+/* batch_order.c */
+void batch_order_add(struct batch *b, struct batch_slot *slot);
+/* It is done. */
+void batch_order_hold(struct batch *b, struct batch_slot *slot);
+/* The next to be delivered; NULL: it is not done yet. */
+struct batch_slot *batch_order_pop(struct batch *b);
+void batch_abandon_held(struct batch *b);
+
+static inline bool batch_order_is_ready(const struct batch *b)
+{
+    return b->order && b->order->state == BATCH_HELD;
+}
+
+/* batch_ask.c: any thread, while somebody keeps the batch and b->task is known. */
+void batch_ask_limit(struct batch *b, uint32_t limit);
+void batch_ask_drain(struct batch *b);
+/* The poke came with the done slots: does what was asked for. */
+void batch_obey(struct batch *b);
+
 /* batch_stats.c */
+void batch_stats_latency(struct batch *b, int64_t latency);
 void batch_stats_fill(const struct batch *b, jd_batch_stats *ret);
 int batch_stats_check(const jd_batch_stats *ret);
 void batch_stats_give(const struct batch *b, jd_batch_stats *ret);

@@ -14,11 +14,11 @@
 #define KNOWN_FLAGS (JD_BATCH_ORDERED | JD_BATCH_FIRST_OK | JD_BATCH_ADAPTIVE)
 
 /* A longer structure is fine as long as what we do not know is zero. */
-static int copy_by_size(jd_batch_options *ret, const jd_batch_options *o)
+int batch_options_read(jd_batch_options *ret, const jd_batch_options *o)
 {
     const unsigned char *bytes = (const unsigned char *)o;
 
-    if (o->size == 0)
+    if (!o || o->size == 0)
         return -EINVAL;
     for (size_t i = sizeof(*ret); i < o->size; i++)
         if (bytes[i])
@@ -30,7 +30,7 @@ static int copy_by_size(jd_batch_options *ret, const jd_batch_options *o)
 
 static bool wants_more_than_there_is(const jd_batch_options *o)
 {
-    return o->flags || o->reorder_max || o->hedge_after;
+    return (o->flags & JD_BATCH_ADAPTIVE) || o->hedge_after;
 }
 
 bool batch_options_are_plain(const jd_batch_options *o)
@@ -49,6 +49,8 @@ static void fill_defaults(jd_batch_options *o)
 {
     if (o->waiting_max == 0)
         o->waiting_max = four_times(o->limit);
+    if (o->reorder_max == 0)
+        o->reorder_max = four_times(o->limit);
     if (o->sleeping_max == 0)
         o->sleeping_max = four_times(o->limit);
     if (o->attempts == 0)
@@ -57,19 +59,21 @@ static void fill_defaults(jd_batch_options *o)
         o->retry_budget_percent = 10;
 }
 
+int batch_options_check(jd_batch_options *o)
+{
+    unsigned both = JD_BATCH_ORDERED | JD_BATCH_FIRST_OK;
+
+    if (o->limit == 0 || (o->flags & ~KNOWN_FLAGS) || (o->flags & both) == both)
+        return -EINVAL;
+    if (wants_more_than_there_is(o))
+        return -ENOSYS;
+    fill_defaults(o);
+    return 0;
+}
+
 int batch_options_take(jd_batch_options *ret, const jd_batch_options *o)
 {
-    int err;
+    int err = batch_options_read(ret, o);
 
-    if (!o)
-        return -EINVAL;
-    err = copy_by_size(ret, o);
-    if (err)
-        return err;
-    if (ret->limit == 0 || (ret->flags & ~KNOWN_FLAGS))
-        return -EINVAL;
-    if (wants_more_than_there_is(ret))
-        return -ENOSYS;
-    fill_defaults(ret);
-    return 0;
+    return err ? err : batch_options_check(ret);
 }

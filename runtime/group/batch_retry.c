@@ -24,7 +24,7 @@
 
 static bool within_budget(const struct batch *b)
 {
-    uint64_t pulled = atom_load(&b->counts.pulled, relaxed); /* Relaxed: our own count. */
+    uint64_t pulled = batch_counted(&b->counts.pulled);
 
     return b->granted < BUDGET_RESERVE + pulled * b->o.retry_budget_percent / 100;
 }
@@ -76,8 +76,8 @@ bool batch_retry(struct batch *b, struct batch_slot *slot)
     batch_slot_move(slot, BATCH_DONE, BATCH_SLEEPING);
     slot->attempt++;
     b->granted++;
-    if (b->sleeping < b->o.sleeping_max) {
-        b->sleeping++;
+    if (batch_counted(&b->counts.sleeping) < b->o.sleeping_max) {
+        batch_count(&b->counts.sleeping);
         batch_place_put(b, slot);
     }
     batch_heap_add(&b->timers, &slot->timer, earlier(due, slot->deadline));
@@ -111,16 +111,16 @@ void batch_park(struct batch *b, struct batch_slot *slot, enum batch_state state
 {
     slot->state = (uint8_t)state;
     list_add_tail(state == BATCH_WAITING ? &b->waiting : &b->startable, &slot->link);
-    b->parked++;
+    batch_count(&b->counts.parked);
     if (slot->deadline != CLOCK_FOREVER)
         batch_heap_add(&b->timers, &slot->timer, slot->deadline);
 }
 
 void batch_unpark(struct batch *b, struct batch_slot *slot)
 {
-    JD_ASSERT(b->parked > 0);
+    JD_ASSERT(batch_counted(&b->counts.parked) > 0);
     list_del(&slot->link);
-    b->parked--;
+    batch_uncount(&b->counts.parked);
     timer_stop(b, slot);
 }
 
@@ -131,7 +131,7 @@ static void wake(struct batch *b, struct batch_slot *slot)
     if (slot->has_place)
         batch_place_put(b, slot);
     else
-        b->sleeping--;
+        batch_uncount(&b->counts.sleeping);
 }
 
 /* A slot that does not sleep has a timer for its item's deadline only. */

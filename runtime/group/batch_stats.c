@@ -3,13 +3,40 @@
  * What a batch tells about itself, by size: a caller built against another version gets the fields
  * it knows.
  *
- * Threads: the consumer.
+ * Threads: the consumer; fill and give: any, if the batch is shared.
  */
 #include <errno.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "group/batch.h"
+
+static void latencies_fill(const struct batch *b, jd_batch_stats *ret)
+{
+    /* The lock is no part of what a reader must not change. */
+    struct spin *lock = b->is_shared ? (struct spin *)(uintptr_t)&b->latencies_lock : NULL;
+
+    if (lock)
+        spin_lock(lock);
+    ret->p50 = histogram_percentile(&b->latencies, 500);
+    ret->p90 = histogram_percentile(&b->latencies, 900);
+    ret->p99 = histogram_percentile(&b->latencies, 990);
+    ret->p999 = histogram_percentile(&b->latencies, 999);
+    ret->max = b->latencies.max;
+    if (lock)
+        spin_unlock(lock);
+}
+
+void batch_stats_latency(struct batch *b, int64_t latency)
+{
+    if (JD_LIKELY(!b->is_shared)) {
+        histogram_add(&b->latencies, latency);
+        return;
+    }
+    spin_lock(&b->latencies_lock);
+    histogram_add(&b->latencies, latency);
+    spin_unlock(&b->latencies_lock);
+}
 
 void batch_stats_fill(const struct batch *b, jd_batch_stats *ret)
 {
@@ -22,16 +49,12 @@ void batch_stats_fill(const struct batch *b, jd_batch_stats *ret)
     ret->cancelled = atom_load(&b->counts.cancelled, relaxed);
     ret->abandoned = atom_load(&b->counts.abandoned, relaxed);
     ret->retried = atom_load(&b->counts.retried, relaxed);
-    ret->sleeping = b->sleeping;
-    ret->waiting = b->parked + atom_load(&b->without_token, relaxed);
+    ret->sleeping = atom_load(&b->counts.sleeping, relaxed);
+    ret->waiting = atom_load(&b->counts.parked, relaxed) + atom_load(&b->without_token, relaxed);
     ret->in_flight = atom_load(&b->running, relaxed);
     ret->in_flight_max = atom_load(&b->running_max, relaxed);
     ret->elapsed = clock_now() - b->start;
-    ret->p50 = histogram_percentile(&b->latencies, 500);
-    ret->p90 = histogram_percentile(&b->latencies, 900);
-    ret->p99 = histogram_percentile(&b->latencies, 990);
-    ret->p999 = histogram_percentile(&b->latencies, 999);
-    ret->max = b->latencies.max;
+    latencies_fill(b, ret);
 }
 
 int batch_stats_check(const jd_batch_stats *ret)

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Model of group/batch_slot.c: calls that end on any worker, the consumer that collects their slots
+ * Model of group/batch_slot.c and batch_ask.c: calls that end on any worker, the consumer that collects their slots
  * and sleeps when there are none, a cancel of its wait. Claims: each slot is delivered once, with
  * its result; the consumer never sleeps on a done slot; a push ends the wait that was announced
- * and no other; when the batch has gone nobody touches it, also not who grants a slot's own wait.
+ * and no other; when the batch has gone nobody touches it, also not who grants a slot's own wait; what is asked of
+ * it is done, however many ask.
  *
  * The .c file is included because it is the protocol under test; what it calls is supplied here.
  */
+#include "group/batch_ask.c"
 #include "group/batch_slot.c"
 
 #include "check.h"
@@ -21,7 +23,7 @@ static struct check_event ended[CALLS]; /* the group's: the last access of a cal
 static JD_ATOMIC(uint32_t) armed;
 static int delivered[CALLS];
 static bool granting; /* slot 0 comes by a grant: its pusher is no member of the group */
-static int references;
+static JD_ATOMIC(uint32_t) references;
 
 void *mem_alloc(size_t bytes)
 {
@@ -55,13 +57,13 @@ void task_ready(struct jd_task *t)
 void future_ref(struct jd_future *f)
 {
     CHECK_THAT(f == &task.future);
-    references++;
+    atom_fetch_add(&references, 1, relaxed);
 }
 
 void future_unref(struct jd_future *f)
 {
     CHECK_THAT(f == &task.future);
-    references--;
+    atom_fetch_sub(&references, 1, relaxed);
 }
 
 int wait_open_at(struct wait *w, struct jd_task *t, unsigned kind, const struct wait_site *site)
@@ -99,7 +101,7 @@ int wait_error(const struct wait *w, unsigned cause)
 static void setup_calls(bool with_grant)
 {
     granting = with_grant;
-    references = 0;
+    atom_init(&references, 0);
     atom_init(&task.target.word.bits, (uint64_t)WORD_RUNNING);
     task.flags = 0;
     check_event_init(&ready);
@@ -107,6 +109,13 @@ static void setup_calls(bool with_grant)
     batch = check_alloc(sizeof(*batch));
     batch->task = &task;
     batch->is_plain = true;
+    batch->poke.batch = batch;
+    batch->poke.state = BATCH_POKE;
+    batch->limit = CALLS;
+    batch->drained = false;
+    atom_init(&batch->asked_limit, 0);
+    atom_init(&batch->asked_to_drain, 0);
+    atom_init(&batch->is_poked, 0);
     batch_list_init(&batch->ready);
     atom_init(&batch->done, 0);
     atom_init(&batch->running, 0);
@@ -129,6 +138,17 @@ static void setup(void)
 static void setup_grant(void)
 {
     setup_calls(true);
+}
+
+static void setup_ask(void)
+{
+    setup_calls(true);
+    for (int i = 0; i < CALLS; i++) {
+        batch_place_put(batch, slots[i]);
+        batch_slot_put(batch, slots[i]);
+        delivered[i] = 1;
+    }
+    batch_slots_free(batch);
 }
 
 /* batch_wait.c: granted() */
@@ -177,6 +197,38 @@ static void consumer(void)
     check_free(batch);
 }
 
+static void ask_limit(void)
+{
+    batch_ask_limit(batch, 7);
+    check_event_post(&ended[0]);
+}
+
+static void ask_drain(void)
+{
+    batch_ask_drain(batch);
+    check_event_post(&ended[1]);
+}
+
+/* No calls: it sleeps until all that is asked for is done. */
+static void obedient_consumer(void)
+{
+    struct batch_slot *slot;
+
+    while (batch->limit != 7 || !batch->drained) {
+        batch_collect(batch);
+        if (!batch->ready.first)
+            (void)batch_sleep(batch, /* wants_permit= */ false, /* cancellable= */ false,
+                              CLOCK_FOREVER);
+        while ((slot = batch_list_pop(&batch->ready))) {
+            CHECK_THAT(slot == &batch->poke);
+            batch_obey(batch);
+        }
+    }
+    for (int i = 0; i < CALLS; i++)
+        check_event_wait(&ended[i]); /* jd_batch_close() comes after them */
+    check_free(batch);
+}
+
 static void canceller(void)
 {
     uint32_t seq = atom_load(&armed, acquire);
@@ -189,7 +241,7 @@ static void finish(void)
 {
     for (int i = 0; i < CALLS; i++)
         CHECK_THAT(delivered[i] == 1);
-    CHECK_THAT(references == 0);
+    CHECK_THAT(atom_load(&references, relaxed) == 0);
 }
 
 static const struct check_model models[] = {
@@ -201,6 +253,11 @@ static const struct check_model models[] = {
     { .name = "batch-grant",
       .setup = setup_grant,
       .threads = { consumer, granter, caller },
+      .finish = finish,
+      .max = 100000 },
+    { .name = "batch-ask",
+      .setup = setup_ask,
+      .threads = { obedient_consumer, ask_limit, ask_drain },
       .finish = finish,
       .max = 100000 },
     { .name = "batch-cancel",

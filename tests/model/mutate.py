@@ -46,6 +46,7 @@ KERNELS = {
     "sched/fork.c": ["model_fork"],
     "sync/sem.h": ["model_sem"],
     "executor/roster.h": ["model_executor"],
+    "group/batch_ask.c": ["model_batch"],
     "group/batch_slot.c": ["model_batch"],
     "task/handover.h": ["model_handover"],
     "reactor/timer.c": ["model_timer"],

@@ -197,3 +197,26 @@ Test(sim_sweep_batch, tokens, .timeout = 60)
 {
     sweep(rated, 100);
 }
+
+static void ordered(struct run *run)
+{
+    retries(run);
+    run->o.flags = JD_BATCH_ORDERED;
+    run->o.reorder_max = 2;
+}
+
+Test(sim_sweep_batch, ordered, .timeout = 60)
+{
+    sweep(ordered, 100);
+}
+
+static void race(struct run *run)
+{
+    run->o.flags = JD_BATCH_FIRST_OK;
+    run->o.sem = &run->sem;
+}
+
+Test(sim_sweep_batch, race, .timeout = 60)
+{
+    sweep(race, 15);
+}

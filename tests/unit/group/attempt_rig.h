@@ -194,7 +194,8 @@ static void play_check(struct play *p, const jd_batch_options *o, const jd_batch
         cr_assert_eq(p->actors[i].ended, 1, "item %d", i);
 }
 
-static int play_run(struct play *p, const jd_batch_options *o, jd_batch_stats *ret)
+__attribute__((unused)) static int play_run(struct play *p, const jd_batch_options *o,
+                                            jd_batch_stats *ret)
 {
     jd_batch_stats s = JD_BATCH_STATS_INIT;
     int err;
