@@ -190,15 +190,18 @@ typedef struct jd_batch_options {
     int64_t backoff;               /**< Before the first retry, doubling, with full jitter. The slot
                                         and the permits are released meanwhile. */
     int64_t backoff_max;           /**< The most it doubles to. */
-    unsigned retry_budget_percent; /**< Retries per 100 items pulled, and ten more; beyond it
-                                        failures are final. 0 = the default, 10. */
+    unsigned retry_budget_percent; /**< Retries and hedges per 100 items pulled, and ten more;
+                                        beyond it failures are final. 0 = the default, 10. */
     int (*classify)(void *item, jd_result r, int64_t *ret_after,
                     void *ctx); /**< Asked about failures, on any worker, must not suspend. Returns
                                      JD_RETRY, JD_FAIL or JD_STOP; *ret_after: wait so long, -1 =
                                      the back-off. NULL: timeouts, resets, refused are retried
                                      (-ETIMEDOUT, -ECONNRESET, -ECONNREFUSED, -ECONNABORTED,
                                      -EPIPE). */
-    int64_t hedge_after;        /**< Second attempt after so long; the loser is cancelled. */
+    int64_t
+        hedge_after; /**< Start a second attempt of a call that takes longer, within limit, budget
+                              and rate. The first result that is not to be retried is the outcome; the
+                              other attempt is cancelled and joined before that is delivered. */
     void (*discard)(void *item, jd_result attempt,
                     void *ctx); /**< Attempts that did not become the outcome, so that their values
                                      can be freed; in the caller's task; may be NULL. */
@@ -234,7 +237,7 @@ typedef struct jd_batch_options {
  * @retval -EINVAL     A NULL that must not be, limit 0, unknown flags, size 0.
  * @retval -E2BIG      Options of a later version set what this one does not know.
  * @retval -ENOSYS     An option is set that this version does not carry out yet:
- *                     JD_BATCH_ADAPTIVE, hedge_after.
+ *                     JD_BATCH_ADAPTIVE.
  * @retval -ENOMEM     Out of memory.
  * @retval -EPERM      The caller is not a task.
  * @retval -EDEADLK    Debug mode: the caller is a call of a batch with the same o->sem, and holds a

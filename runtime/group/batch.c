@@ -33,6 +33,7 @@ struct batch *batch_new(jd_source_fn source, jd_call_fn call, const jd_batch_opt
     batch_list_init(&b->ready);
     list_init(&b->startable);
     list_init(&b->waiting);
+    list_init(&b->hedges);
     b->order_end = &b->order;
     b->progress_at = clock_after(b->start, o->progress_every);
     spin_init(&b->latencies_lock);
@@ -143,6 +144,15 @@ static void go_on(struct batch *b, struct batch_slot *slot)
         batch_come_back(b, slot);
 }
 
+/* From FLYING, or from where its time was up. NULL: it is one of two attempts, and waits. */
+static struct batch_slot *come_back(struct batch *b, struct batch_slot *slot)
+{
+    bool was_flying = slot->state == BATCH_FLYING;
+
+    slot->state = BATCH_DONE;
+    return b->o.hedge_after && was_flying ? batch_hedge_settle(b, slot) : slot;
+}
+
 /* Goes on with the oldest done slot. < 0: fatal. */
 static int settle_one(struct batch *b)
 {
@@ -153,9 +163,9 @@ static int settle_one(struct batch *b)
             go_on(b, slot);
             return 0;
         }
-        slot->state = BATCH_DONE;
         count_attempt(b, slot);
-        if (slot->result.error && !b->is_plain && batch_retry(b, slot))
+        slot = come_back(b, slot);
+        if (!slot || (slot->result.error && !b->is_plain && batch_retry(b, slot)))
             return 0;
         if (slot->has_place)
             batch_place_put(b, slot);
@@ -172,8 +182,21 @@ static void permit_drop(struct batch *b)
     b->has_permit = false;
 }
 
-/* Place and permit are there. < 0: fatal. */
-static int fly(struct batch *b, struct batch_slot *slot)
+void batch_discard(const struct batch *b, const struct batch_slot *slot)
+{
+    if (b->o.discard)
+        b->o.discard(slot->item, slot->result, b->o.ctx);
+}
+
+static int spawn(struct batch *b, struct batch_slot *slot)
+{
+    if (JD_LIKELY(!b->o.hedge_after))
+        return jd_group_spawn(b->group, batch_attempt, slot);
+    atom_store(&slot->entered_at, 0, relaxed); /* Relaxed: its task does not run yet. */
+    return jd_group_spawn_with(b->group, batch_attempt, slot, NULL, &slot->task);
+}
+
+int batch_spawn(struct batch *b, struct batch_slot *slot)
 {
     int err;
 
@@ -181,18 +204,30 @@ static int fly(struct batch *b, struct batch_slot *slot)
     slot->is_timed_out = false;
     slot->state = BATCH_FLYING;
     batch_place_take(b, slot);
-    err = jd_group_spawn(b->group, batch_attempt, slot);
+    err = spawn(b, slot);
     if (JD_UNLIKELY(err)) {
         batch_place_put(b, slot);
         if (slot->has_own_permit)
             batch_own_permit_put(slot);
         slot->has_flown = false;
-        slot->result = jd_err(err);
-        batch_abandon(b, slot);
         return err;
     }
     b->has_permit = false; /* it went with the call */
+    if (b->o.hedge_after)
+        batch_hedge_arm(b, slot);
     return 0;
+}
+
+/* Place and permit are there. < 0: fatal. */
+static int fly(struct batch *b, struct batch_slot *slot)
+{
+    int err = batch_spawn(b, slot);
+
+    if (JD_UNLIKELY(err)) {
+        slot->result = jd_err(err);
+        batch_abandon(b, slot);
+    }
+    return err;
 }
 
 static int start_new(struct batch *b)
@@ -231,6 +266,10 @@ static int start_one(struct batch *b)
 {
     struct batch_slot *slot;
 
+    if (JD_UNLIKELY(list_is_empty(&b->startable) && !list_is_empty(&b->hedges))) {
+        batch_hedge_start(b);
+        return 0;
+    }
     if (JD_LIKELY(list_is_empty(&b->startable)))
         return start_new(b);
     slot = batch_startable_pop(b);
@@ -249,7 +288,8 @@ static bool may_pull(const struct batch *b)
 
 static bool wants_start(const struct batch *b)
 {
-    return b->places < b->limit && (may_pull(b) || !list_is_empty(&b->startable));
+    return b->places < b->limit &&
+           (may_pull(b) || !list_is_empty(&b->startable) || !list_is_empty(&b->hedges));
 }
 
 /* Nothing is done that could be delivered. */
@@ -323,7 +363,10 @@ static void abandon_ready(struct batch *b, struct batch_slot *slot)
         slot->has_flown = false;
     } else {
         count_attempt(b, slot);
+        slot = come_back(b, slot);
     }
+    if (!slot)
+        return;
     if (slot->has_place)
         batch_place_put(b, slot);
     batch_abandon(b, slot);

@@ -43,7 +43,8 @@
  *     queue whatever the consumer does. Its wait is ended once, by a grant, which pushes the slot
  *     on `done`, or by the consumer, which then takes it out of the queue.
  *
- * I11 The consumer of the pull form is a task of the batch (batch_pull.c); then others may ask for
+ * I11 While two attempts of an item fly, each has a slot and a place (batch_hedge.c).
+ * I12 The consumer of the pull form is a task of the batch (batch_pull.c); then others may ask for
  *     things and read statistics meanwhile.
  *
  * Threads: `done`, `running`, what is asked and the counts are everybody's, the rest is the
@@ -98,8 +99,13 @@ struct batch_slot {
     int64_t after;    /* classify's wish, or -1 */
     int64_t deadline; /* of the item; CLOCK_FOREVER */
     struct batch_timer timer;
-    struct list link; /* in the startable or waiting list */
+    struct list link; /* in the startable or waiting list; of due hedges */
     struct batch_slot *order_next;
+    struct batch_slot *twin;       /* the other attempt, if two of this item fly or come back */
+    struct jd_task *task;          /* of the attempt, a reference; only with hedges */
+    JD_ATOMIC(int64_t) entered_at; /* the call; likewise */
+    bool is_hedge;
+    bool is_aside;           /* back, and its twin is not */
     struct sem *own_sem;     /* of the item, or NULL */
     struct wait_proxy proxy; /* the wait for it */
     struct waiter own_wait;  /* guarded by the semaphore's lock */
@@ -146,6 +152,7 @@ struct batch {
     unsigned places;                       /* held */
     struct batch_list ready;               /* DONE, taken off `done`, oldest first */
     struct list startable;                 /* first come, first started */
+    struct list hedges;                    /* flying slots for which a second attempt is due */
     struct list waiting;                   /* first come, first queued */
     struct batch_slot *order, **order_end; /* ordered: all slots, as they were pulled */
     unsigned held;
@@ -243,6 +250,11 @@ void batch_free(struct batch *b);
 int batch_execute(struct batch *b);
 /* Debug mode: would it wait for a permit while its caller holds one of the same semaphore? */
 bool batch_is_nested(const struct jd_task *t, const jd_batch_options *o);
+/* A place and the shared permit are there: starts an attempt. Else the slot is as it was, but for its
+ * own permit, which is given back. */
+int batch_spawn(struct batch *b, struct batch_slot *slot);
+/* The result of an attempt that is not the outcome. */
+void batch_discard(const struct batch *b, const struct batch_slot *slot);
 /* An item that does not reach the sink; frees the slot. */
 void batch_abandon(struct batch *b, struct batch_slot *slot);
 
@@ -283,6 +295,8 @@ void batch_park(struct batch *b, struct batch_slot *slot, enum batch_state state
 void batch_unpark(struct batch *b, struct batch_slot *slot);
 /* A slot in WAITING that came with the done ones. */
 void batch_come_back(struct batch *b, struct batch_slot *slot);
+/* May there be one more attempt, beyond the first of each item? */
+bool batch_within_budget(const struct batch *b);
 /* Puts a failed slot to sleep; false: that failure is final. */
 bool batch_retry(struct batch *b, struct batch_slot *slot);
 /* Moves slots whose time has come to where they go on. */
@@ -291,6 +305,15 @@ void batch_timers_run(struct batch *b);
 struct batch_slot *batch_startable_pop(struct batch *b);
 /* At the end: those that sleep or could start are abandoned. */
 void batch_abandon_parked(struct batch *b);
+
+/* batch_hedge.c: only with hedge_after. */
+void batch_hedge_arm(struct batch *b, struct batch_slot *slot);
+/* The timer of a flying slot. */
+void batch_hedge_due(struct batch *b, struct batch_slot *slot, int64_t now);
+/* There is a due one, a place, and the shared permit, which is used up unless it does not start. */
+void batch_hedge_start(struct batch *b);
+/* An attempt has come back: the slot with which its item goes on, or NULL: not before the twin. */
+struct batch_slot *batch_hedge_settle(struct batch *b, struct batch_slot *slot);
 
 /* batch_order.c */
 void batch_order_add(struct batch *b, struct batch_slot *slot);

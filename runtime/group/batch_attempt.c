@@ -89,6 +89,7 @@ static JD_NOINLINE void fly_with_options(struct batch *b, struct batch_slot *slo
     struct jd_task *t = task_current();
     int64_t left = time_left(b, slot, now);
 
+    atom_store(&slot->entered_at, now, relaxed); /* Relaxed: a time, and no more. */
     if (left == CLOCK_FOREVER)
         fly(b, slot);
     else
@@ -190,5 +191,7 @@ unsigned jd_call_attempt(void)
 
 int jd_call_is_hedge(void)
 {
-    return 0; /* options with hedge_after are refused */
+    const struct batch_slot *slot = slot_current();
+
+    return slot && slot->is_hedge;
 }

@@ -51,7 +51,7 @@ static int options_of_one(jd_batch_options *ret, const jd_batch_options *o)
 
     if (err)
         return err;
-    ret->limit = 1;
+    ret->limit = ret->hedge_after ? 2 : 1;
     ret->flags = 0;
     ret->errors_max = JD_ALL;
     ret->progress = NULL;

@@ -30,14 +30,15 @@ int batch_options_read(jd_batch_options *ret, const jd_batch_options *o)
 
 static bool wants_more_than_there_is(const jd_batch_options *o)
 {
-    return (o->flags & JD_BATCH_ADAPTIVE) || o->hedge_after;
+    return (o->flags & JD_BATCH_ADAPTIVE) != 0;
 }
 
 bool batch_options_are_plain(const jd_batch_options *o)
 {
     bool clocks = o->attempt_timeout || o->item_timeout;
 
-    return o->attempts == 1 && !o->classify && !clocks && !o->item_sem && !o->rate;
+    return o->attempts == 1 && !o->classify && !clocks && !o->item_sem && !o->rate &&
+           !o->hedge_after;
 }
 
 static unsigned four_times(unsigned limit)

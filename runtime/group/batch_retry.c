@@ -22,7 +22,7 @@
 /* Arbitrary: some, so that the budget is about storms and not about the first items. */
 #define BUDGET_RESERVE 10
 
-static bool within_budget(const struct batch *b)
+bool batch_within_budget(const struct batch *b)
 {
     uint64_t pulled = batch_counted(&b->counts.pulled);
 
@@ -51,12 +51,6 @@ static int64_t backoff(const struct batch *b, const struct batch_slot *slot)
     return (int64_t)(rng_next(&worker_current()->rng) % ((uint64_t)bound + 1));
 }
 
-static void discard(const struct batch *b, const struct batch_slot *slot)
-{
-    if (b->o.discard)
-        b->o.discard(slot->item, slot->result, b->o.ctx);
-}
-
 static int64_t earlier(int64_t a, int64_t b)
 {
     return a < b ? a : b;
@@ -66,17 +60,19 @@ bool batch_retry(struct batch *b, struct batch_slot *slot)
 {
     int64_t now, due;
 
-    if (slot->verdict != JD_RETRY || slot->attempt + 1 >= b->o.attempts || !within_budget(b))
+    if (slot->verdict != JD_RETRY || slot->attempt + 1 >= b->o.attempts || !batch_within_budget(b))
         return false;
     now = clock_now();
     if (now >= slot->deadline)
         return false;
     due = clock_after(now, backoff(b, slot));
-    discard(b, slot); /* may suspend: the slot is in no list */
+    batch_discard(b, slot); /* may suspend: the slot is in no list */
     batch_slot_move(slot, BATCH_DONE, BATCH_SLEEPING);
     slot->attempt++;
     b->granted++;
-    if (batch_counted(&b->counts.sleeping) < b->o.sleeping_max) {
+    if (!slot->has_place) {
+        batch_count(&b->counts.sleeping);
+    } else if (batch_counted(&b->counts.sleeping) < b->o.sleeping_max) {
         batch_count(&b->counts.sleeping);
         batch_place_put(b, slot);
     }
@@ -148,6 +144,10 @@ static void time_is_up(struct batch *b, struct batch_slot *slot)
 
 static void timer_fired(struct batch *b, struct batch_slot *slot, int64_t now)
 {
+    if (slot->state == BATCH_FLYING) {
+        batch_hedge_due(b, slot, now);
+        return;
+    }
     if (slot->state == BATCH_SLEEPING)
         wake(b, slot);
     if (now >= slot->deadline)
@@ -220,6 +220,8 @@ void batch_abandon_parked(struct batch *b)
         struct batch_slot *slot = slot_of_timer(b->timers.nodes[0]);
 
         batch_heap_remove(&b->timers, &slot->timer);
+        if (slot->state == BATCH_FLYING)
+            continue; /* it comes back */
         wake(b, slot);
         abandon_unflown(b, slot);
     }

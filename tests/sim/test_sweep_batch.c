@@ -220,3 +220,30 @@ Test(sim_sweep_batch, race, .timeout = 60)
 {
     sweep(race, 15);
 }
+
+static void hedged(struct run *run)
+{
+    retries(run);
+    run->o.hedge_after = JD_MS(1);
+    run->o.sem = &run->sem;
+}
+
+Test(sim_sweep_batch, hedged, .timeout = 60)
+{
+    sweep(hedged, 100);
+}
+
+static void hedged_with_all_else(struct run *run)
+{
+    hedged(run);
+    run->o.sem = NULL;
+    run->o.item_sem = own_sem;
+    run->o.flags = JD_BATCH_ORDERED;
+    run->o.item_timeout = JD_MS(12);
+    run->o.attempt_timeout = JD_MS(4);
+}
+
+Test(sim_sweep_batch, hedged_with_all_else, .timeout = 60)
+{
+    sweep(hedged_with_all_else, 100);
+}

@@ -29,9 +29,6 @@ ON_WORKERS(wrong_options_are_refused, 1, 10)
     o.flags = JD_BATCH_ADAPTIVE;
     cr_assert_eq(jd_batch_run(source, call, sink, &o, NULL), -ENOSYS);
     o.flags = 0;
-    o.hedge_after = 1;
-    cr_assert_eq(jd_batch_run(source, call, sink, &o, NULL), -ENOSYS);
-    o.hedge_after = 0;
     o.size = 0;
     cr_assert_eq(jd_batch_run(source, call, sink, &o, NULL), -EINVAL);
     o.size = sizeof(o);
