@@ -217,9 +217,16 @@ int results_open(struct results *r, const char *output, const char *resume)
 int results_flush(struct results *r)
 {
     size_t len = r->len;
+    jd_scope shield;
+    int err;
 
+    if (len == 0)
+        return 0;
     r->len = 0; /* also on an error: it ends the run, and the lines would come twice */
-    return len ? jd_write_all(r->fd, r->buf, len) : 0;
+    /* What is done must be on record, whoever has lost patience meanwhile. */
+    jd_scope_open_shielded(&shield, JD_FOREVER);
+    err = jd_write_all(r->fd, r->buf, len);
+    return (int)jd_scope_close_with(&shield, err);
 }
 
 int results_close(struct results *r)

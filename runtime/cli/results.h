@@ -10,7 +10,8 @@
  * I1  n is the number of the URL in the input, from 0: by it, and by a hash of the URL as it is
  *     written here, a later run knows what it need not do again.
  * I2  A file has whole lines only: what a killed run left of one is cut off before more is appended.
- * I3  Lines wait in memory until there are many or results_flush() is called.
+ * I3  A cancel does not lose a line: writing is shielded.
+ * I4  Lines wait in memory until there are many or results_flush() is called.
  *
  * Threads: the batch's consumer, and before and after it the main task.
  */

@@ -351,7 +351,7 @@ def check_rate(b):
 
 
 def check_hedges(b):
-    run = b.run(b.urls("/slow", 10), "--hedge", 50, "--limit", 10)
+    run = b.run(b.urls("/slow", 10), "--hedge", 50, "--limit", 30)
     same(run.status, 0, run.err)
     within(11, len(b.server.wait_rows(11)), 20, "requests")
     same(len(run.lines), 10, "one outcome each")
