@@ -298,6 +298,24 @@ def check_a_second_interrupt_stops(b):
     same((summary["ok"], summary["failed"], summary["cancelled"]), (100, 0, summary["pulled"] - 100))
 
 
+def check_two_interrupts_lose_no_result(b):
+    """Lines that wait in memory when the batch is cancelled are written all the same."""
+    results = b.folder / "results"
+    urls = b.file("urls", b.urls("/fast", 20000))
+    for _ in range(4):
+        results.unlink(missing_ok=True)
+        b.server.forget()
+        process = b.start("--urls", urls, "--limit", 50, "--output", results)
+        b.server.wait_rows(500)
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)  # another one: the same would not be queued twice
+        run = b.end(process, results)
+        summary = run.summary()
+        same(run.status, 130, run.err)
+        same(len(run.lines), summary["ok"] + summary["failed"], "results")
+        same(summary["pulled"], len(run.lines) + summary["cancelled"], "pulled")
+
+
 def check_an_interrupt_ends_the_wait_for_a_pipe(b):
     results = b.folder / "results"
     process = b.start("--urls", "-", "--output", results, stdin=subprocess.PIPE)
