@@ -120,7 +120,9 @@ typedef int (*jd_sink_fn)(void *item, jd_result r, void *ctx);
 /** The first success cancels and joins the rest. Failures before it end nothing, unless errors_max
  * gives a bound; without a success the first failure is returned. Not with JD_BATCH_ORDERED. */
 #define JD_BATCH_FIRST_OK (1u << 1)
-#define JD_BATCH_ADAPTIVE (1u << 2) /**< Lower the limit below options.limit when calls time out. */
+/** Lower the limit below options.limit when calls time out, or take longer than usual; and raise it
+ * again. It starts at 8 and soon doubles. See limit and lowered of jd_batch_stats. */
+#define JD_BATCH_ADAPTIVE (1u << 2)
 
 #define JD_ALL (~0u) /**< errors_max: collect all errors and return 0. */
 
@@ -149,11 +151,13 @@ typedef struct jd_batch_stats {
     int64_t p99;
     int64_t p999;
     int64_t max;
+    uint64_t limit;   /**< In force now. */
+    uint64_t lowered; /**< How often JD_BATCH_ADAPTIVE has lowered it. */
 } jd_batch_stats;
 
 #define JD_BATCH_STATS_INIT \
     { \
-        sizeof(jd_batch_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 \
+        sizeof(jd_batch_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 \
     }
 
 /**
@@ -236,8 +240,6 @@ typedef struct jd_batch_options {
  * @retval -ECANCELED  The caller was cancelled. All calls are joined, nothing is delivered later.
  * @retval -EINVAL     A NULL that must not be, limit 0, unknown flags, size 0.
  * @retval -E2BIG      Options of a later version set what this one does not know.
- * @retval -ENOSYS     An option is set that this version does not carry out yet:
- *                     JD_BATCH_ADAPTIVE.
  * @retval -ENOMEM     Out of memory.
  * @retval -EPERM      The caller is not a task.
  * @retval -EDEADLK    Debug mode: the caller is a call of a batch with the same o->sem, and holds a
@@ -276,7 +278,7 @@ typedef struct jd_outcome {
  *
  * @retval 0           It runs.
  * @retval -ESHUTDOWN  The runtime is stopping.
- * @return             Others as jd_batch_run(): -EINVAL, -E2BIG, -ENOSYS, -ENOMEM, -EPERM.
+ * @return             Others as jd_batch_run(): -EINVAL, -E2BIG, -ENOMEM, -EPERM.
  *
  * @suspends No.  @threads Tasks only.  @cancel No.
  * @memory   As jd_batch_run(), and a task.  @cost As jd_spawn().  @since 0.1
@@ -365,8 +367,8 @@ JD_API int jd_batch_get_stats(const jd_batch *b, jd_batch_stats *ret);
  *              errors_max, the other bounds, abandon, progress.
  *
  * @return  The result of the last attempt. jd_err(-ETIMEDOUT): item or total time; -ECANCELED: the
- *          caller was cancelled before there was a result; -EINVAL, -E2BIG, -ENOSYS, -ENOMEM,
- *          -EPERM, -EDEADLK as jd_batch_run().
+ *          caller was cancelled before there was a result; -EINVAL, -E2BIG, -ENOMEM, -EPERM,
+ *          -EDEADLK as jd_batch_run().
  *
  * @suspends Yes.  @threads Tasks only.
  * @cancel   Cancellation point; cancels and joins the attempt before it returns.

@@ -26,7 +26,10 @@ struct batch *batch_new(jd_source_fn source, jd_call_fn call, const jd_batch_opt
     b->call = call;
     b->o = *o;
     b->source_ctx = b->sink_ctx = b->abandon_ctx = o->ctx;
-    b->limit = o->limit;
+    b->limit_max = o->limit;
+    batch_limit_set(b, o->limit);
+    if (o->flags & JD_BATCH_ADAPTIVE)
+        batch_limit_begin(b);
     b->is_plain = batch_options_are_plain(o);
     b->start = clock_now();
     b->sem = o->sem ? sem_of(o->sem) : NULL;
@@ -55,6 +58,8 @@ static void count_attempt(struct batch *b, const struct batch_slot *slot)
         batch_stats_latency(b, slot->latency);
     if (JD_UNLIKELY(slot->is_timed_out))
         batch_count(&b->counts.timed_out);
+    if (b->o.flags & JD_BATCH_ADAPTIVE)
+        batch_limit_learn(b, slot);
 }
 
 void batch_abandon(struct batch *b, struct batch_slot *slot)

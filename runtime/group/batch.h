@@ -44,7 +44,8 @@
  *     on `done`, or by the consumer, which then takes it out of the queue.
  *
  * I11 While two attempts of an item fly, each has a slot and a place (batch_hedge.c).
- * I12 The consumer of the pull form is a task of the batch (batch_pull.c); then others may ask for
+ * I12 With JD_BATCH_ADAPTIVE the limit in force is below the one asked for (batch_limit.c).
+ * I13 The consumer of the pull form is a task of the batch (batch_pull.c); then others may ask for
  *     things and read statistics meanwhile.
  *
  * Threads: `done`, `running`, what is asked and the counts are everybody's, the rest is the
@@ -125,7 +126,19 @@ struct batch_list {
 struct batch_counts {
     JD_ATOMIC(uint64_t) sleeping; /* slots that sleep without a place */
     JD_ATOMIC(uint64_t) parked;   /* slots in WAITING and STARTABLE */
+    JD_ATOMIC(uint64_t) limit, lowered;
     JD_ATOMIC(uint64_t) pulled, ok, failed, cancelled, abandoned, timed_out, retried;
+};
+
+/* Of JD_BATCH_ADAPTIVE: see batch_limit.c. */
+struct batch_adaptive {
+    double limit;
+    double usual;    /* latency in ns; 0: not known yet */
+    double sum;      /* of latencies in this window */
+    unsigned count;  /* of them */
+    bool is_used;    /* in this window the limit was reached */
+    bool is_opening; /* no overload so far */
+    unsigned immune; /* so many attempts are no cause for another cut */
 };
 
 struct batch {
@@ -146,7 +159,9 @@ struct batch {
     /* The consumer's. */
     struct batch_chunk *chunks;
     struct batch_slot *free;
-    unsigned limit;                        /* of places */
+    unsigned limit;     /* of places, in force */
+    unsigned limit_max; /* asked for */
+    struct batch_adaptive adaptive;
     unsigned slots;                        /* in all chunks */
     unsigned live;                         /* slots that are not free */
     unsigned places;                       /* held */
@@ -211,6 +226,12 @@ static inline struct batch_slot *batch_list_pop(struct batch_list *l)
     if (!l->first)
         l->end = &l->first;
     return slot;
+}
+
+static inline void batch_limit_set(struct batch *b, unsigned limit)
+{
+    b->limit = limit;
+    atom_store(&b->counts.limit, limit, relaxed); /* Relaxed: single writer */
 }
 
 /* The old state is named at every edge. */
@@ -327,6 +348,11 @@ static inline bool batch_order_is_ready(const struct batch *b)
 {
     return b->order && b->order->state == BATCH_HELD;
 }
+
+/* batch_limit.c: only if adaptive. */
+void batch_limit_begin(struct batch *b);
+/* An attempt has come back, its place not yet. */
+void batch_limit_learn(struct batch *b, const struct batch_slot *slot);
 
 /* batch_ask.c: any thread, while somebody keeps the batch and b->task is known. */
 void batch_ask_limit(struct batch *b, uint32_t limit);

@@ -40,6 +40,9 @@ void batch_obey(struct batch *b)
     limit = atom_load(&b->asked_limit, relaxed); /* Relaxed, both: by [BATCH-3] */
     if (atom_load(&b->asked_to_drain, relaxed))
         b->drained = true;
-    if (limit)
-        b->limit = limit;
+    if (limit == 0)
+        return;
+    b->limit_max = limit;
+    if (!(b->o.flags & JD_BATCH_ADAPTIVE) || limit < b->limit)
+        batch_limit_set(b, limit); /* else it rises to there as the calls allow */
 }

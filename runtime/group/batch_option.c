@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Checking a batch's options. What this version has no code for yet is refused, never ignored: a
- * caller who asks for retries must not get a batch without them.
+ * Checking a batch's options, and what is meant by those that are not set.
  *
  * Threads: any.
  */
@@ -26,11 +25,6 @@ int batch_options_read(jd_batch_options *ret, const jd_batch_options *o)
     memset(ret, 0, sizeof(*ret));
     memcpy(ret, o, o->size < sizeof(*ret) ? o->size : sizeof(*ret));
     return 0;
-}
-
-static bool wants_more_than_there_is(const jd_batch_options *o)
-{
-    return (o->flags & JD_BATCH_ADAPTIVE) != 0;
 }
 
 bool batch_options_are_plain(const jd_batch_options *o)
@@ -66,8 +60,6 @@ int batch_options_check(jd_batch_options *o)
 
     if (o->limit == 0 || (o->flags & ~KNOWN_FLAGS) || (o->flags & both) == both)
         return -EINVAL;
-    if (wants_more_than_there_is(o))
-        return -ENOSYS;
     fill_defaults(o);
     return 0;
 }

@@ -53,6 +53,8 @@ void batch_stats_fill(const struct batch *b, jd_batch_stats *ret)
     ret->waiting = atom_load(&b->counts.parked, relaxed) + atom_load(&b->without_token, relaxed);
     ret->in_flight = atom_load(&b->running, relaxed);
     ret->in_flight_max = atom_load(&b->running_max, relaxed);
+    ret->limit = atom_load(&b->counts.limit, relaxed);
+    ret->lowered = atom_load(&b->counts.lowered, relaxed);
     ret->elapsed = clock_now() - b->start;
     latencies_fill(b, ret);
 }

@@ -112,6 +112,8 @@ static void setup_calls(bool with_grant)
     batch->poke.batch = batch;
     batch->poke.state = BATCH_POKE;
     batch->limit = CALLS;
+    batch->o.flags = 0;
+    atom_init(&batch->counts.limit, CALLS);
     batch->drained = false;
     atom_init(&batch->asked_limit, 0);
     atom_init(&batch->asked_to_drain, 0);

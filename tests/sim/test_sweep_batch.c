@@ -247,3 +247,15 @@ Test(sim_sweep_batch, hedged_with_all_else, .timeout = 60)
 {
     sweep(hedged_with_all_else, 100);
 }
+
+static void adaptive(struct run *run)
+{
+    retries(run);
+    run->o.flags = JD_BATCH_ADAPTIVE;
+    run->o.attempt_timeout = JD_MS(2);
+}
+
+Test(sim_sweep_batch, adaptive, .timeout = 60)
+{
+    sweep(adaptive, 100);
+}

@@ -26,8 +26,6 @@ ON_WORKERS(wrong_options_are_refused, 1, 10)
     cr_assert_eq(jd_batch_run(source, call, sink, &o, &no_size), -EINVAL);
     o.flags = 1u << 31;
     cr_assert_eq(jd_batch_run(source, call, sink, &o, NULL), -EINVAL);
-    o.flags = JD_BATCH_ADAPTIVE;
-    cr_assert_eq(jd_batch_run(source, call, sink, &o, NULL), -ENOSYS);
     o.flags = 0;
     o.size = 0;
     cr_assert_eq(jd_batch_run(source, call, sink, &o, NULL), -EINVAL);

@@ -12,7 +12,7 @@
 
 Test(batch, wrong_rates_are_refused)
 {
-    static const double wrong[] = { 0, -1, NAN, INFINITY, 1e-12, 1e13 };
+    static const double wrong[] = { 0, -1, (double)NAN, (double)INFINITY, 1e-12, 1e13 };
     jd_rate r;
 
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
