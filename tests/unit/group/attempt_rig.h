@@ -79,12 +79,13 @@ static jd_result play_call(void *item, void *ctx)
     atomic_fetch_add(&a->running, 1);
     cr_assert_neq(jd_task_current(), p->consumer);
     cr_assert_eq(a->ended, 0);
-    if (jd_call_is_hedge())
+    if (jd_call_is_hedge()) {
         atomic_fetch_add(&a->hedges, 1);
-    else
+    } else {
         cr_assert_eq(atomic_fetch_add(&a->attempts, 1), (int)attempt);
-    if (attempt < 16)
-        a->called_at[attempt] = jd_now();
+        if (attempt < 16)
+            a->called_at[attempt] = jd_now();
+    }
     err = p->script ? p->script(p, a, attempt) : 0;
     atomic_fetch_sub(&a->running, 1);
     atomic_fetch_sub(&p->running, 1);

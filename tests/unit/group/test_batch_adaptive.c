@@ -106,7 +106,8 @@ static int steered_source(void *ctx, void **ret_item)
 {
     struct play *p = ctx;
 
-    p->consumer = jd_task_current();
+    if (!p->consumer)
+        p->consumer = jd_task_current();
     return play_source(ctx, ret_item);
 }
 

@@ -12,13 +12,15 @@ static int pull_source(void *ctx, void **ret_item)
 {
     struct play *p = ctx;
 
-    p->consumer = jd_task_current();
+    if (!p->consumer)
+        p->consumer = jd_task_current();
     return play_source(ctx, ret_item);
 }
 
 static int open_play(struct play *p, const jd_batch_options *o, jd_batch **ret)
 {
     p->start = jd_now();
+    p->consumer = NULL;
     return jd_batch_open(ret, pull_source, play_call, o);
 }
 
