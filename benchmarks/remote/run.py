@@ -104,8 +104,8 @@ def xargs_rate(file, count):
 
 
 def wrk_rate(url):
-    out = subprocess.run(["wrk", f"-c{LIMIT}", "-t2", f"-d{max(2, int(8 * SCALE))}s", url], check=True,
-                         capture_output=True, text=True).stdout
+    out = subprocess.run(["wrk", f"-c{LIMIT}", "-t2", "-d2s", url], check=True, capture_output=True,
+                         text=True).stdout
     return float(next(line for line in out.splitlines() if "Requests/sec" in line).split()[1])
 
 
@@ -114,18 +114,18 @@ def throughput(jackdaw):
         bound_and_memory(jackdaw, folder)
         for workers in (1, 2):
             with server("", workers=workers, logs=False) as s:
-                count = int(100000 * SCALE)
-                file = url_file(folder, s, count)
-                wrk = wrk_rate(s.url("/file"))
-                run = Watched([jackdaw, "batch", "--json", "--urls", file, "--limit", str(LIMIT)])
-                ours = run.summary["calls_per_second"]
-                again = wrk_rate(s.url("/file"))
-                curl = xargs_rate(file, max(400, int(4000 * SCALE)))
+                file = url_file(folder, s, int(100000 * SCALE))
+                words = [jackdaw, "batch", "--json", "--urls", file, "--limit", str(LIMIT)]
+                # In turn, and the best of each: what else the machine does meets all of them.
+                rates = [(wrk_rate(s.url("/file")), Watched(words).summary["calls_per_second"])
+                         for _ in range(5)]
+                curl = xargs_rate(file, max(400, int(2000 * SCALE)))
+            wrk, ours = (max(column) for column in zip(*rates))
             print(f"nginx with {workers} worker{'s' * (workers > 1)}: jackdaw {ours:.0f}/s, "
-                  f"wrk {wrk:.0f}/s and {again:.0f}/s, xargs curl {curl:.0f}/s")
+                  f"wrk {wrk:.0f}/s, xargs curl {curl:.0f}/s; all: "
+                  + ", ".join(f"{b:.0f} beside {a:.0f}" for a, b in rates))
             claim(ours >= 10 * curl, f"{ours / curl:.1f} x xargs -P{LIMIT} curl, at least 10")
-            claim(ours >= 0.25 * max(wrk, again),
-                  f"{ours / max(wrk, again):.2f} x wrk -c{LIMIT}, at least 0.25")
+            claim(ours >= 0.25 * wrk, f"{ours / wrk:.2f} x wrk -c{LIMIT}, at least 0.25")
 
 
 def interrupted(jackdaw, file, results, rng, seconds, twice):
