@@ -58,6 +58,7 @@ struct run {
     struct url_source source;
     struct results results;
     struct hosts hosts;
+    jd_rate rate;
     struct progress progress;
     struct summary *summary;
     uint64_t next_number;
@@ -337,6 +338,10 @@ static void options_fill(jd_batch_options *b, struct run *run)
         b->retry_budget_percent = o->retry_budget;
         b->classify = classify;
     }
+    if (o->rate > 0) {
+        (void)jd_rate_init(&run->rate, o->rate, 1); /* checked by the settings */
+        b->rate = &run->rate;
+    }
     if (o->per_host)
         b->item_sem = host_of_item;
     b->abandon = abandon;
@@ -351,8 +356,6 @@ static jd_result run_batch(void *arg)
     struct run *run = arg;
 
     options_fill(&b, run);
-    if (run->options->rate > 0)
-        return jd_err(-ENOSYS);
     return jd_err(jd_batch_run(next_item, call, take_result, &b, &run->summary->stats));
 }
 
