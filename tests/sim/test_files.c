@@ -59,7 +59,7 @@ static jd_result copy(int from, int to)
 static jd_result write_copy_compare(void *arg)
 {
     unsigned char bytes[BYTES], back[BYTES + 1];
-    int fd = jd_sim_open("a", O_WRONLY | O_CREAT | O_EXCL);
+    int fd = jd_sim_open("a", O_WRONLY | O_CREAT | O_EXCL), to;
 
     (void)arg;
     for (size_t i = 0; i < BYTES; i++)
@@ -67,7 +67,9 @@ static jd_result write_copy_compare(void *arg)
     CHECK(fd >= 0);
     CHECK(jd_write_all(fd, bytes, BYTES) == 0);
     CHECK(jd_close(fd) == 0);
-    CHECK(copy(jd_sim_open("a", O_RDONLY), jd_sim_open("b", O_RDWR | O_CREAT)).error == 0);
+    fd = jd_sim_open("a", O_RDONLY);
+    to = jd_sim_open("b", O_RDWR | O_CREAT);
+    CHECK(copy(fd, to).error == 0);
     fd = jd_sim_open("b", O_RDONLY);
     CHECK(jd_read_full(fd, back, sizeof(back)) == BYTES);
     CHECK(memcmp(bytes, back, BYTES) == 0);
