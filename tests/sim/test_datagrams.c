@@ -29,7 +29,7 @@ static void run_seeds(jd_fn fn, void *arg, unsigned seeds, unsigned faults, unsi
 
     o.fault_percent = faults;
     o.flags = JD_SIM_NO_ENOMEM | flags;
-    for_each_seed(seed, jd_test_rounds(seeds)) {
+    for_each_seed(seed, seeds) {
         jd_result r = jd_sim_run(seed, fn, arg, &o);
 
         cr_assert_eq(r.error, 0, "seed %lu: line %d, or errno", (unsigned long)seed,
