@@ -356,9 +356,11 @@ static jd_result books_main(void *arg)
         (void)jd_group_spawn(&g, member_run, &members[i]); /* -ENOMEM: one less */
     }
     (void)jd_sleep(JD_US(1) * rng_below(&rng, 30000));
-    if (rng_below(&rng, 3) == 0 && b->pool[0])
-        (void)jd_executor_shutdown(b->pool[0], rng_below(&rng, 2),
-                                   JD_US(1) * rng_below(&rng, 9000));
+    if (rng_below(&rng, 3) == 0 && b->pool[0]) {
+        unsigned flags = rng_below(&rng, 2);
+
+        (void)jd_executor_shutdown(b->pool[0], flags, JD_US(1) * rng_below(&rng, 9000));
+    }
     cr_assert_eq(jd_group_close(&g), 0);
     for (int i = 0; i < 2; i++)
         jd_executor_unref(b->pool[i]);
