@@ -27,30 +27,47 @@ int call_begin(unsigned kind, struct jd_task **ret_task)
     return 0;
 }
 
-int wait_open_at(struct wait *w, struct jd_task *task, unsigned kind, const struct wait_site *site)
+/* In the caller's own code, for the two that are called most. */
+static JD_ALWAYS_INLINE void task_open(struct wait *w, struct jd_task *task, unsigned kind,
+                                       const struct wait_site *site)
 {
     choice(kind & WAIT_CANCELLABLE ? CHOICE_CHECKPOINT : CHOICE_CALL);
     w->site = site;
     w->task = task;
     w->parker = NULL;
-    w->cancellable = task && (kind & WAIT_CANCELLABLE);
-    if (task) {
-        if (w->cancellable && JD_UNLIKELY(!scope_is_linked(task->scope)))
-            scope_link(task->scope);
-        w->target = &task->target;
-    } else {
-        if (choice_simulated())
-            return -EDEADLK; /* this thread plays all the workers that could end the wait */
-        w->parker = parker_take();
-        if (!w->parker)
-            return -ENOMEM;
-        w->target = parker_target(w->parker);
-    }
+    w->cancellable = (kind & WAIT_CANCELLABLE) != 0;
+    if (w->cancellable && JD_UNLIKELY(!scope_is_linked(task->scope)))
+        scope_link(task->scope);
+    w->target = &task->target;
     if (w->cancellable && (kind & WAIT_LOCKS))
         w->seq = word_wait_begin_locking(&w->target->word);
     else
         w->seq = word_wait_begin(&w->target->word, w->cancellable);
     choice(CHOICE_CALL);
+}
+
+static int thread_open(struct wait *w, unsigned kind, const struct wait_site *site)
+{
+    choice(kind & WAIT_CANCELLABLE ? CHOICE_CHECKPOINT : CHOICE_CALL);
+    w->site = site;
+    w->task = NULL;
+    w->cancellable = false;
+    if (choice_simulated())
+        return -EDEADLK; /* this thread plays all the workers that could end the wait */
+    w->parker = parker_take();
+    if (!w->parker)
+        return -ENOMEM;
+    w->target = parker_target(w->parker);
+    w->seq = word_wait_begin(&w->target->word, /* cancellable= */ false);
+    choice(CHOICE_CALL);
+    return 0;
+}
+
+int wait_open_at(struct wait *w, struct jd_task *task, unsigned kind, const struct wait_site *site)
+{
+    if (!task)
+        return thread_open(w, kind, site);
+    task_open(w, task, kind, site);
     return 0;
 }
 
@@ -73,7 +90,15 @@ void sched_arm(struct jd_runtime *rt, struct timer *t, int64_t deadline)
         sched_wake_worker(w);
 }
 
-static unsigned task_sleep(struct wait *w, int64_t deadline)
+static JD_NOINLINE void sleep_until(struct wait *w, int64_t deadline)
+{
+    w->timer.target = w->target;
+    w->timer.seq = w->seq;
+    timer_init(&w->timer.timer, wait_timer_claim);
+    sched_arm(task_runtime(w->task), &w->timer.timer, deadline);
+}
+
+static JD_ALWAYS_INLINE unsigned task_sleep(struct wait *w, int64_t deadline)
 {
     struct jd_task *t = w->task;
     bool timed = deadline != CLOCK_FOREVER;
@@ -84,12 +109,8 @@ static unsigned task_sleep(struct wait *w, int64_t deadline)
     cause = word_cause(&t->target.word);
     if (cause != CAUSE_NONE)
         return cause;
-    if (timed) {
-        w->timer.target = w->target;
-        w->timer.seq = w->seq;
-        timer_init(&w->timer.timer, wait_timer_claim);
-        sched_arm(task_runtime(t), &w->timer.timer, deadline);
-    }
+    if (JD_UNLIKELY(timed))
+        sleep_until(w, deadline);
     if (choice_is_armed())
         sim_wait(w);
     while ((cause = word_cause(&t->target.word)) == CAUSE_NONE) /* once: no spurious wakes */
@@ -133,6 +154,7 @@ int wait_error(const struct wait *w, unsigned cause)
 
 int outcome_await(struct jd_future *f, int64_t deadline, unsigned kind)
 {
+    static const struct wait_site site = { __FILE_NAME__, __func__ };
     struct waiter node;
     struct jd_task *task;
     struct wait w;
@@ -148,14 +170,17 @@ int outcome_await(struct jd_future *f, int64_t deadline, unsigned kind)
         return 0;
     if (task && f == &task->future)
         return -EDEADLK;
-    err = wait_open(&w, task, kind | WAIT_LOCKS);
+    if (JD_LIKELY(task))
+        task_open(&w, task, kind | WAIT_LOCKS, &site);
+    else
+        err = thread_open(&w, kind, &site);
     if (err)
         return err;
     waiter_init(&node, w.target, w.seq);
     node.want = NODE_WAITER;
     if (!outcome_wait(&f->outcome, &node))
         (void)word_wake(&w.target->word, w.seq, CAUSE_GRANTED); /* losing: cancelled first */
-    cause = wait_sleep(&w, deadline);
+    cause = JD_LIKELY(task) ? task_sleep(&w, deadline) : thread_sleep(&w, deadline);
     if (cause != CAUSE_GRANTED)
         outcome_leave(&f->outcome, &node);
     wait_close(&w);
