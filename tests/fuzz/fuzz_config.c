@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "api/config.h"
+#include "executor/pool.h"
 #include "fuzz.h"
 
 #define BEYOND 24 /* of a later version */
@@ -58,7 +59,8 @@ static int struct_expected(const union raw *raw)
             return -E2BIG;
     memcpy(&known, c, c->size < sizeof(known) ? c->size : sizeof(known));
     if (known.reactor > JD_REACTOR_EPOLL || known.workers > IDLE_WORKERS_MAX ||
-        known.stack_bytes > (size_t)1 << 30 || known.flags >= JD_NO_ENV << 1)
+        known.stack_bytes > (size_t)1 << 30 || known.flags >= JD_NO_ENV << 1 ||
+        known.blocking_threads_max > POOL_THREADS_MAX)
         return -EINVAL;
     return 0;
 }
