@@ -402,7 +402,7 @@ IN_SIMULATION(the_limit_changes_while_it_runs, 20)
     return jd_ok(NULL);
 }
 
-/* From plain threads, all the time. */
+/* From plain threads, as fast as they can, for so many times. */
 struct steering {
     jd_batch *b;
     atomic_int stop;
@@ -414,14 +414,16 @@ static void *steer(void *arg)
     jd_batch_stats stats = JD_BATCH_STATS_INIT;
     uint64_t seen = 0;
 
-    for (unsigned i = 0; !atomic_load(&s->stop); i++) {
-        jd_batch_set_limit(s->b, 1 + i % 16);
+    for (unsigned long i = jd_test_rounds(50000); i > 0 && !atomic_load(&s->stop); i--) {
+        jd_batch_set_limit(s->b, 1 + (unsigned)(i % 16));
         cr_assert_eq(jd_batch_get_stats(s->b, &stats), 0);
         cr_assert_geq(stats.pulled, seen);
         cr_assert_leq(stats.in_flight, 16);
         seen = stats.pulled;
     }
-    jd_batch_drain(s->b);
+    jd_batch_set_limit(s->b, 16);
+    if (atomic_load(&s->stop))
+        jd_batch_drain(s->b); /* all is pulled */
     return NULL;
 }
 
