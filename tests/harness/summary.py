@@ -6,7 +6,7 @@ usage: summary.py [--broken "NAME..."] NAME...    (builds in build/NAME; a broke
 
 A TAP program counts by its lines, a plain one as one test. A program that failed without a red line
 (crashed, timed out, ended early) counts as one failure more. A build without any log is a failure:
-silence is not success.
+silence is not success. What the first programs that failed said follows the names.
 """
 import json
 import pathlib
@@ -16,16 +16,25 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 LINE = re.compile(r"^(ok|not ok)\b[^#\n]*(# *skip\S*)?", re.IGNORECASE)
 GREEN = {"OK", "EXPECTEDFAIL"}
+QUIET = re.compile(r"^(ok\b|TAP version|\d+\.\.\d+)")
+SAID_LINES = 12  # of a stream: what a tool has to say comes first
+SAID_PROGRAMS = 3
 
 
 class Tally:
     def __init__(self):
         self.passed = self.failed = self.skipped = 0
         self.names = []
+        self.said = {}
 
     def fail(self, name):
         self.failed += 1
         self.names.append(name)
+
+    def quote(self, entry):
+        """Of a program that failed: what it said beside its green lines."""
+        said = [line for line in entry.get("stdout", "").splitlines() if not QUIET.match(line)]
+        self.said[entry["name"]] = said[:SAID_LINES] + entry.get("stderr", "").splitlines()[:SAID_LINES]
 
     def add(self, entry):
         """One program of meson's log."""
@@ -45,6 +54,8 @@ class Tally:
             self.fail(f"{entry['name']}: {entry['result']}")
         elif green and not lines:
             self.passed += 1
+        if red or not green and entry["result"] != "SKIP":
+            self.quote(entry)
 
 
 def tally_build(name):
@@ -71,6 +82,10 @@ def main():
         print(f"{name}: {tally.passed} passed, {tally.failed} failed, {tally.skipped} skipped")
         for line in tally.names:
             print(f"  {line}")
+        for program, said in list(tally.said.items())[:SAID_PROGRAMS]:
+            print(f"  {program} said:")
+            for line in said:
+                print(f"    {line}")
         passed += tally.passed
         failed += tally.failed
     print(f"{passed} passed, {failed} failed")
