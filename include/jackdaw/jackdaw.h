@@ -22,6 +22,7 @@
 #include <jackdaw/io.h>
 #include <jackdaw/loop.h>
 #include <jackdaw/net.h>
+#include <jackdaw/rate.h>
 #include <jackdaw/result.h>
 #include <jackdaw/runtime.h>
 #include <jackdaw/scope.h>

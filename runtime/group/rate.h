@@ -15,7 +15,8 @@
  *
  * Threads: any. Rejected: reservations of a time to come (a cancelled one leaves a hole in it).
  */
-#include <jackdaw/batch.h>
+#include <jackdaw/rate.h>
+#include <jackdaw/sync.h>
 
 #include "atomic/spin.h"
 
