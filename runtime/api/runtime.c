@@ -218,11 +218,10 @@ int jd_runtime_new(const jd_config *cfg, jd_runtime **ret)
     return err ? err : runtime_new(&c, ret);
 }
 
-/* Stale queue entries (joined inline) and callbacks that will not run any more. */
-static void worker_drop_leftovers(struct worker *w)
+/* Callbacks that will not run any more. */
+static void drop_posted(struct worker *w)
 {
     struct loop_item *item;
-    void *entry;
 
     sched_inbox_drain(w);
     (void)loop_queue_begin_tick(&w->loop_queue);
@@ -230,6 +229,14 @@ static void worker_drop_leftovers(struct worker *w)
         JD_ASSERT(item->kind != ITEM_TASK); /* no task is left */
         callback_drop(item);
     }
+}
+
+/* And stale queue entries (joined inline). */
+static void worker_drop_leftovers(struct worker *w)
+{
+    void *entry;
+
+    drop_posted(w);
     while ((entry = fifo_pop(&w->ready))) { /* stale ones: no task is left */
         JD_ASSERT((uintptr_t)entry & ENTRY_FRESH);
         future_unref(&((struct jd_task *)((uintptr_t)entry & ~ENTRY_FRESH))->future);
@@ -252,6 +259,13 @@ static void drop_leftovers(struct jd_runtime *rt)
         worker_drop_leftovers(&rt->workers[i]);
     }
     JD_ASSERT(injector_is_empty(&rt->injector)); /* no task is left */
+}
+
+/* Done callbacks of futures that strangers have completed while the leftovers were dropped. */
+static void drop_late_posts(struct jd_runtime *rt)
+{
+    for (unsigned i = 0; i < rt->worker_count; i++)
+        drop_posted(&rt->workers[i]);
 }
 
 /* From here on handles and futures that outlive the runtime find the stub only. */
@@ -301,6 +315,7 @@ int jd_runtime_free(jd_runtime *rt)
     drop_leftovers(rt);
     orphan_handles(rt);
     wait_for_strangers(rt); /* the last ones that found it by its stub */
+    drop_late_posts(rt);
     attachments_free(rt);
     runtime_destroy(rt);
     return 0;

@@ -2,7 +2,8 @@
 /*
  * Model of sched/ready.c for threads from outside, and of the end of a runtime (api/runtime.c,
  * jd_runtime_free). Claims: a thread that makes the last task ready, or finds the runtime by its
- * stub (sched/error.c, runtime_hold), is out of it before its memory is freed.
+ * stub (sched/error.c, runtime_hold), is out of it before its memory is freed; a callback that it
+ * posts (sched/done_callback.c, future_post_callback) is dropped by somebody.
  *
  * ready.c is included because it is the protocol under test; what it calls is supplied here.
  */
@@ -17,6 +18,9 @@ static struct jd_task task;
 static struct injector_shard *shard;
 static struct check_event bell;
 static uint32_t seq;
+static struct loop_item callback;
+static bool is_posted; /* guarded by the stub's lock */
+static unsigned dropped;
 
 struct worker *worker_current(void)
 {
@@ -41,6 +45,11 @@ static void setup(void)
     shard = check_alloc(sizeof(*shard));
     injector_init(&rt->injector, shard, 1);
     idle_init(&rt->idle);
+    rt->workers = check_alloc(sizeof(*rt->workers));
+    rt->workers[0].rt = rt;
+    inbox_init(&rt->workers[0].inbox);
+    is_posted = false;
+    dropped = 0;
     atom_init(&rt->foreign, 0);
     rt->stub = &stub;
     spin_init(&stub.lock);
@@ -76,6 +85,25 @@ static void holder(void)
     atom_fetch_sub(&held->foreign, 1, seq_cst);
 }
 
+/* done_callback.c: future_post_callback(). */
+static void poster(void)
+{
+    spin_lock(&stub.lock);
+    if (stub.rt) {
+        is_posted = true;
+        sched_post(&stub.rt->workers[0], &callback);
+    }
+    spin_unlock(&stub.lock);
+}
+
+static void drop_posted(void)
+{
+    struct qlist list;
+
+    qlist_init(&list);
+    dropped += inbox_take_all(&rt->workers[0].inbox, &list);
+}
+
 static void wait_for_strangers(void)
 {
     while (atom_load(&rt->foreign, seq_cst) != 0)
@@ -85,12 +113,19 @@ static void wait_for_strangers(void)
 /* runtime.c: jd_runtime_free() after the drain. */
 static void free_runtime(void)
 {
+    bool was_posted;
+
     wait_for_strangers();
+    drop_posted();
     CHECK_THAT(injector_is_empty(&rt->injector));
     spin_lock(&stub.lock);
     stub.rt = NULL;
+    was_posted = is_posted;
     spin_unlock(&stub.lock);
     wait_for_strangers();
+    drop_posted();
+    CHECK_THAT(dropped == was_posted);
+    check_free(rt->workers);
     check_free(shard);
     check_free(rt);
 }
@@ -127,6 +162,11 @@ static const struct check_model models[] = {
       .setup = setup,
       .threads = { worker, stranger, holder },
       .bound = 1,
+      .max = 100000 },
+    { .name = "foreign-post",
+      .setup = setup,
+      .threads = { free_runtime, poster },
+      .bound = 3,
       .max = 100000 },
 };
 
