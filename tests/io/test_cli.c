@@ -271,7 +271,7 @@ Test(cli, progress_in_a_pipe_only_when_asked_for, .timeout = 20)
  * arrives while B computes is not handled by any call of A, is handled when B goes on, and is lost
  * when B is destroyed. Rejected: to take signals on a thread without fibers, with SIGINT blocked on
  * worker 0, where children that a task starts would inherit the block, and raise() in a task would do
- * nothing. tests/contract/test_process_life.c has the same with an idle worker 0, under TSan as well.
+ * nothing. tests/contract/test_process_life.c has the same under TSan, by a thread that raises it.
  */
 Test(cli, an_interrupt_ends_it_with_the_summary_so_far, .timeout = 20)
 {

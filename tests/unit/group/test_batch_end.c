@@ -74,6 +74,16 @@ ON_WORKERS(source_and_sink_errors_are_fatal, 2, 10)
     return jd_ok(NULL);
 }
 
+static int calls_entered(struct world *w)
+{
+    int count = 0;
+
+    for (int i = 0; i < w->next; i++)
+        count += atomic_load(&w->called[i]);
+    return count;
+}
+
+/* On a slow machine the time is up between a pull and its call: that item has no attempt. */
 ON_WORKERS(total_timeout_cancels_and_joins, 1, 10)
 {
     struct world *w = world_new(1000);
@@ -86,7 +96,8 @@ ON_WORKERS(total_timeout_cancels_and_joins, 1, 10)
     cr_assert_eq(run_batch(w, &o, &s), -ETIMEDOUT);
     cr_assert_leq(w->next, 10);
     cr_assert_eq(s.cancelled, (uint64_t)w->next, "all that the machine could start in time");
-    cr_assert_eq(s.timed_out, (uint64_t)w->next);
+    cr_assert_eq(s.timed_out, (uint64_t)calls_entered(w));
+    cr_assert_geq(calls_entered(w), w->next - 1);
     cr_assert_geq(s.elapsed, JD_MS(20));
     cr_assert_lt(s.elapsed, JD_SEC(5));
     for (size_t i = 0; i < (size_t)w->next; i++)
