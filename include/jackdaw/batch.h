@@ -51,6 +51,17 @@ typedef int (*jd_sink_fn)(void *item, jd_result r, void *ctx);
 #define JD_FAIL 1  /**< The item has failed. */
 #define JD_STOP 2  /**< Fatal: stop the batch; the sink gets this failure. */
 
+/* The three clocks of a batch: what jd_batch_clock() returns. */
+#define JD_CLOCK_NONE 0    /**< No clock: an -ETIMEDOUT is the call's own. */
+#define JD_CLOCK_ATTEMPT 1 /**< attempt_timeout */
+#define JD_CLOCK_ITEM 2    /**< item_timeout */
+#define JD_CLOCK_TOTAL 3   /**< total_timeout */
+
+/** How long something took, in nanoseconds: so many percent took no longer. Within 1/16, max exact. */
+typedef struct jd_percentiles {
+    int64_t p50, p90, p99, p999, max;
+} jd_percentiles;
+
 /** Counters of a batch, a snapshot. pulled = ok + failed + cancelled + abandoned at the end. */
 typedef struct jd_batch_stats {
     size_t size;            /**< Set by JD_BATCH_STATS_INIT; filled up to this size. */
@@ -71,13 +82,21 @@ typedef struct jd_batch_stats {
     int64_t p99;
     int64_t p999;
     int64_t max;
-    uint64_t limit;   /**< In force now. */
-    uint64_t lowered; /**< How often JD_BATCH_ADAPTIVE has lowered it. */
+    uint64_t limit;             /**< In force now. */
+    uint64_t lowered;           /**< How often JD_BATCH_ADAPTIVE has lowered it. */
+    uint64_t waiting_for_token; /**< Of those waiting: for a token of the rate. */
+    jd_percentiles slot_wait;  /**< Of attempts: from when nothing but slot and permits was missing,
+                                     after the pull or the back-off, until both were there. */
+    jd_percentiles token_wait; /**< Of attempts: for a token of the rate. */
 } jd_batch_stats;
 
 #define JD_BATCH_STATS_INIT \
     { \
-        sizeof(jd_batch_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 \
+        sizeof(jd_batch_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
+            { 0, 0, 0, 0, 0 }, \
+        { \
+            0, 0, 0, 0, 0 \
+        } \
     }
 
 /**
@@ -156,14 +175,15 @@ typedef struct jd_batch_options {
  * @param ret_stats  Receives the final counters, on errors too; may be NULL.
  *
  * @retval 0           The source is drained; failures stayed within o->errors_max. No item: 0.
- * @retval -ETIMEDOUT  o->total_timeout, or the error of the item that was fatal.
+ * @retval -ETIMEDOUT  o->total_timeout, or the error of the item that was fatal: jd_batch_clock().
  * @retval -ECANCELED  The caller was cancelled. All calls are joined, nothing is delivered later.
  * @retval -EINVAL     A NULL that must not be, limit 0, unknown flags, size 0.
  * @retval -E2BIG      Options of a later version set what this one does not know.
  * @retval -ENOMEM     Out of memory.
  * @retval -EPERM      The caller is not a task.
- * @retval -EDEADLK    Debug mode: the caller is a call of a batch with the same o->sem, and holds a
- *                     permit that the new one might wait for.
+ * @retval -EDEADLK    Debug mode: the caller is a call that holds a permit of the same semaphore, for
+ *                     which the new batch might wait: o->sem, or the one of an item, which is
+ *                     abandoned.
  * @return             Else the fatal error of source, sink or item.
  *
  * @suspends Yes.  @threads Tasks only.
@@ -338,6 +358,19 @@ JD_API unsigned jd_call_attempt(void);
  * @memory   None.  @cost One load.  @since 0.1
  */
 JD_API int jd_call_is_hedge(void);
+
+/**
+ * Which clock is behind the outcome that the calling task was told of last: in sink, abandon,
+ * discard and classify the one that they were called with, after jd_batch_next(), jd_call(),
+ * jd_batch_run() the one that was returned.
+ *
+ * @return  JD_CLOCK_ATTEMPT, JD_CLOCK_ITEM, JD_CLOCK_TOTAL, or JD_CLOCK_NONE: no time was up. A call
+ *          that came to an end with a value in spite of its clock counts as none.
+ *
+ * @suspends No.  @threads A task; JD_CLOCK_NONE elsewhere.  @cancel No.
+ * @memory   None.  @cost One load.  @since 0.1
+ */
+JD_API int jd_batch_clock(void);
 
 JD_END_DECLS
 #endif /* JD_BATCH_H */

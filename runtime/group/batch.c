@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Running a batch: the consumer's loop, and its end. See batch.h for the invariants.
+ * Running a batch: the consumer's loop, what it starts, and its end. See batch.h for the invariants.
  *
  * The end, whatever its cause: no pull any more, calls in flight are cancelled (not after a drained
  * source), all are awaited, what did not reach the sink is abandoned, the group is closed.
@@ -39,7 +39,7 @@ struct batch *batch_new(jd_source_fn source, jd_call_fn call, const jd_batch_opt
     list_init(&b->hedges);
     b->order_end = &b->order;
     b->progress_at = clock_after(b->start, o->progress_every);
-    spin_init(&b->latencies_lock);
+    spin_init(&b->histograms_lock);
     b->poke.batch = b;
     b->poke.state = BATCH_POKE;
     return b;
@@ -48,135 +48,9 @@ struct batch *batch_new(jd_source_fn source, jd_call_fn call, const jd_batch_opt
 void batch_free(struct batch *b)
 {
     batch_slots_free(b);
+    if (b->waits)
+        mem_free(b->waits, sizeof(*b->waits));
     mem_free_aligned(b, JD_CACHE_LINE, sizeof(*b));
-}
-
-/* The attempt's end, in the statistics. */
-static void count_attempt(struct batch *b, const struct batch_slot *slot)
-{
-    if (slot->has_flown)
-        batch_stats_latency(b, slot->latency);
-    if (JD_UNLIKELY(slot->is_timed_out))
-        batch_count(&b->counts.timed_out);
-    if (b->o.flags & JD_BATCH_ADAPTIVE)
-        batch_limit_learn(b, slot);
-}
-
-void batch_abandon(struct batch *b, struct batch_slot *slot)
-{
-    void *item = slot->item;
-    jd_result r = slot->result;
-
-    if (r.error == -ECANCELED) {
-        batch_count(&b->counts.cancelled);
-        b->cut += slot->has_flown;
-    } else {
-        batch_count(&b->counts.abandoned);
-    }
-    batch_slot_put(b, slot);
-    if (b->o.abandon)
-        b->o.abandon(item, r, b->abandon_ctx);
-}
-
-/* Is this failure one too many? The race of FIRST_OK goes on, unless it was given a bound. */
-static bool is_fatal(const struct batch *b, unsigned verdict)
-{
-    if (verdict == JD_STOP)
-        return true;
-    if (b->o.errors_max == JD_ALL || ((b->o.flags & JD_BATCH_FIRST_OK) && !b->o.errors_max))
-        return false;
-    return batch_counted(&b->counts.failed) > b->o.errors_max;
-}
-
-/* < 0: fatal. */
-static int count_and_sink(struct batch *b, void *item, jd_result r, unsigned verdict)
-{
-    int err;
-
-    if (r.error)
-        batch_count(&b->counts.failed);
-    else
-        batch_count(&b->counts.ok);
-    err = b->sink ? b->sink(item, r, b->sink_ctx) : 0;
-    batch_progress(b, /* is_final= */ false);
-    if (err < 0)
-        return err;
-    if (JD_LIKELY(!r.error)) {
-        b->has_won = (b->o.flags & JD_BATCH_FIRST_OK) != 0;
-        return 0;
-    }
-    if (!b->first_error)
-        b->first_error = r.error;
-    return is_fatal(b, verdict) ? r.error : 0;
-}
-
-/* The outcome of an item; frees its slot. < 0: fatal. */
-static int end_item(struct batch *b, struct batch_slot *slot)
-{
-    void *item = slot->item;
-    jd_result r = slot->result;
-    unsigned verdict = slot->verdict;
-    int err = 0;
-
-    if (r.error == -ECANCELED && scope_check(b->task->scope))
-        err = -ECANCELED; /* our own cancel ended it: that is no failure of the item */
-    else if (b->before_sink)
-        err = b->before_sink(b->sink_ctx);
-    if (err) {
-        batch_abandon(b, slot);
-        return err;
-    }
-    batch_slot_put(b, slot);
-    return count_and_sink(b, item, r, verdict);
-}
-
-/* In the order of the ends, or of the pulls: NULL if the latter cannot go on now. */
-static struct batch_slot *next_outcome(struct batch *b, struct batch_slot *slot)
-{
-    if (JD_LIKELY(!(b->o.flags & JD_BATCH_ORDERED)))
-        return slot;
-    if (slot)
-        batch_order_hold(b, slot);
-    return batch_order_pop(b);
-}
-
-/* What came with the done slots, but is none. */
-static void go_on(struct batch *b, struct batch_slot *slot)
-{
-    if (slot->state == BATCH_POKE)
-        batch_obey(b);
-    else
-        batch_come_back(b, slot);
-}
-
-/* From FLYING, or from where its time was up. NULL: it is one of two attempts, and waits. */
-static struct batch_slot *come_back(struct batch *b, struct batch_slot *slot)
-{
-    bool was_flying = slot->state == BATCH_FLYING;
-
-    slot->state = BATCH_DONE;
-    return b->o.hedge_after && was_flying ? batch_hedge_settle(b, slot) : slot;
-}
-
-/* Goes on with the oldest done slot. < 0: fatal. */
-static int settle_one(struct batch *b)
-{
-    struct batch_slot *slot = batch_list_pop(&b->ready);
-
-    if (JD_LIKELY(slot)) {
-        if (JD_UNLIKELY(slot->state == BATCH_WAITING || slot->state == BATCH_POKE)) {
-            go_on(b, slot);
-            return 0;
-        }
-        count_attempt(b, slot);
-        slot = come_back(b, slot);
-        if (!slot || (slot->result.error && !b->is_plain && batch_retry(b, slot)))
-            return 0;
-        if (slot->has_place)
-            batch_place_put(b, slot);
-    }
-    slot = next_outcome(b, slot);
-    return slot ? end_item(b, slot) : 0;
 }
 
 /* Others may want it: it is kept for a pull that comes next, not for one that never comes. */
@@ -185,12 +59,7 @@ static void permit_drop(struct batch *b)
     if (b->has_permit)
         (void)sem_give(b->sem, 1); /* refused only if others released what they did not hold */
     b->has_permit = false;
-}
-
-void batch_discard(const struct batch *b, const struct batch_slot *slot)
-{
-    if (b->o.discard)
-        b->o.discard(slot->item, slot->result, b->o.ctx);
+    b->permit_since = 0;
 }
 
 static int spawn(struct batch *b, struct batch_slot *slot)
@@ -201,13 +70,22 @@ static int spawn(struct batch *b, struct batch_slot *slot)
     return jd_group_spawn_with(b->group, batch_attempt, slot, NULL, &slot->task);
 }
 
+static void wait_is_over(struct batch *b, struct batch_slot *slot)
+{
+    slot->slot_wait += clock_now() - slot->ready_at;
+    slot->ready_at = 0;
+    b->permit_since = 0; /* it is part of that */
+}
+
 int batch_spawn(struct batch *b, struct batch_slot *slot)
 {
     int err;
 
     slot->has_flown = true;
-    slot->is_timed_out = false;
+    slot->clock = JD_CLOCK_NONE;
     slot->state = BATCH_FLYING;
+    if (JD_UNLIKELY(slot->ready_at))
+        wait_is_over(b, slot);
     batch_place_take(b, slot);
     err = spawn(b, slot);
     if (JD_UNLIKELY(err)) {
@@ -235,6 +113,17 @@ static int fly(struct batch *b, struct batch_slot *slot)
     return err;
 }
 
+/* The shared permit for a new item is there. */
+static int64_t permit_waited(struct batch *b)
+{
+    int64_t since = b->permit_since;
+
+    if (JD_LIKELY(!since))
+        return 0;
+    b->permit_since = 0;
+    return clock_now() - since;
+}
+
 static int start_new(struct batch *b)
 {
     struct batch_slot *slot = batch_slot_take(b);
@@ -243,6 +132,7 @@ static int start_new(struct batch *b)
     if (!slot)
         return -ENOMEM;
     slot->item = NULL;
+    slot->slot_wait = permit_waited(b);
     err = b->source(b->source_ctx, &slot->item);
     if (err <= 0) {
         batch_slot_put(b, slot);
@@ -256,14 +146,16 @@ static int start_new(struct batch *b)
     slot->verdict = JD_FAIL;
     slot->deadline =
         b->o.item_timeout ? clock_after(clock_now(), b->o.item_timeout) : CLOCK_FOREVER;
-    if (b->o.item_sem) {
-        jd_sem *own = b->o.item_sem(slot->item, b->o.ctx);
-
-        slot->own_sem = own ? sem_of(own) : NULL;
-        if (!batch_own_permit_take(b, slot))
-            return 0; /* place and shared permit go to others */
+    if (JD_LIKELY(!b->o.item_sem))
+        return fly(b, slot);
+    err = batch_own_sem_ask(b, slot);
+    if (err) {
+        slot->result = jd_err(err);
+        batch_abandon(b, slot);
+        return err;
     }
-    return fly(b, slot);
+    return batch_own_permit_take(b, slot) ? fly(b, slot)
+                                          : 0; /* place and shared permit go to others */
 }
 
 /* Place and permit are there, and something to start. */
@@ -305,9 +197,13 @@ static bool is_idle(const struct batch *b)
 
 static bool has_permit(struct batch *b)
 {
-    if (b->sem && !b->has_permit && !b->permit_queued)
+    if (!b->sem)
+        return true;
+    if (!b->has_permit && !b->permit_queued)
         b->has_permit = sem_try_take(b->sem, 1);
-    return !b->sem || b->has_permit;
+    if (!b->has_permit && !b->permit_since)
+        b->permit_since = clock_now();
+    return b->has_permit;
 }
 
 /* A progress report is due even when nothing happens. */
@@ -349,32 +245,12 @@ static int consume(struct batch *b)
         else if (is_idle(b))
             err = rest(b, wants && b->sem);
         if (!err)
-            err = settle_one(b);
+            err = batch_settle_one(b);
         if (err || b->has_won)
             return err;
         if (!b->ready.first && next_report(b) != CLOCK_FOREVER)
             batch_progress(b, /* is_final= */ false);
     }
-}
-
-static void abandon_ready(struct batch *b, struct batch_slot *slot)
-{
-    if (slot->state == BATCH_POKE)
-        return;
-    if (slot->state == BATCH_WAITING) {
-        batch_own_permit_granted(b, slot);
-        batch_own_permit_put(slot);
-        slot->result = jd_err(-ECANCELED);
-        slot->has_flown = false;
-    } else {
-        count_attempt(b, slot);
-        slot = come_back(b, slot);
-    }
-    if (!slot)
-        return;
-    if (slot->has_place)
-        batch_place_put(b, slot);
-    batch_abandon(b, slot);
 }
 
 /* After a fatal end: what is in flight is cancelled, awaited and abandoned with its value. */
@@ -391,7 +267,7 @@ static void abandon_all(struct batch *b)
             (void)batch_sleep(b, /* wants_permit= */ false, /* cancellable= */ false,
                               CLOCK_FOREVER);
         while ((slot = batch_list_pop(&b->ready)))
-            abandon_ready(b, slot);
+            batch_abandon_ready(b, slot);
     }
 }
 
@@ -413,8 +289,9 @@ static int race_error(const struct batch *b)
 
 static int finish(struct batch *b, int err)
 {
-    int ended;
+    int ended, clock = b->fatal_clock;
 
+    b->ended_by = err;
     if (b->sem) {
         sem_quit(b->sem, &b->permit);
         permit_drop(b);
@@ -425,9 +302,15 @@ static int finish(struct batch *b, int err)
     if (err == -ECANCELED && ended == -ETIMEDOUT) {
         count_cut(b);
         err = -ETIMEDOUT;
+        clock = JD_CLOCK_TOTAL;
     }
     batch_progress(b, /* is_final= */ true);
-    return err ? err : race_error(b);
+    if (!err) {
+        err = race_error(b);
+        clock = err ? b->first_clock : JD_CLOCK_NONE;
+    }
+    batch_clock_tell(b->task, clock);
+    return err;
 }
 
 int batch_execute(struct batch *b)
@@ -444,7 +327,7 @@ int batch_execute(struct batch *b)
 
 bool batch_is_nested(const struct jd_task *t, const jd_batch_options *o)
 {
-    return o->sem && (task_runtime(t)->flags & JD_DEBUG) && batch_would_nest(t, sem_of(o->sem));
+    return o->sem && batch_would_nest(t, sem_of(o->sem));
 }
 
 int jd_batch_run(jd_source_fn source, jd_call_fn call, jd_sink_fn sink, const jd_batch_options *o,
@@ -469,8 +352,11 @@ int jd_batch_run(jd_source_fn source, jd_call_fn call, jd_sink_fn sink, const jd
         return -ENOMEM;
     b->task = task;
     b->sink = sink;
-    err = batch_execute(b);
-    batch_stats_give(b, ret_stats);
+    err = batch_stats_want(b);
+    if (!err) {
+        err = batch_execute(b);
+        batch_stats_give(b, ret_stats);
+    }
     batch_free(b);
     return err;
 }

@@ -63,6 +63,7 @@
 #include "base/histogram.h"
 #include "group/batch_heap.h"
 #include "sync/sem.h"
+#include "task/task.h"
 
 #ifdef JD_CHECK
 #define BATCH_CHUNK_SLOTS 2 /* as many as the model uses */
@@ -89,16 +90,19 @@ struct batch_slot {
     void *item;
     jd_result result;
     int64_t latency;
-    uint32_t attempt; /* of the item: 0, 1, .. */
-    uint8_t state;    /* enum batch_state */
-    uint8_t verdict;  /* about a failure: JD_RETRY, JD_FAIL, JD_STOP */
+    int64_t slot_wait; /* of the attempt */
+    uint32_t attempt;  /* of the item: 0, 1, .. */
+    uint8_t state;     /* enum batch_state */
+    uint8_t verdict;   /* about a failure: JD_RETRY, JD_FAIL, JD_STOP */
     bool has_place;
-    bool has_flown;    /* `result` is that of an attempt, and `latency` its own */
-    bool is_timed_out; /* by the attempt's or the item's clock */
+    uint8_t clock;  /* JD_CLOCK_*: whose time was up */
+    bool has_flown; /* `result` is that of an attempt, and `latency` its own */
     bool has_own_permit;
     /* Not used by a plain batch. */
-    int64_t after;    /* classify's wish, or -1 */
-    int64_t deadline; /* of the item; CLOCK_FOREVER */
+    int64_t after;      /* classify's wish, or -1 */
+    int64_t deadline;   /* of the item; CLOCK_FOREVER */
+    int64_t ready_at;   /* since then nothing but slot and permits is missing */
+    int64_t token_wait; /* of the attempt */
     struct batch_timer timer;
     struct list link; /* in the startable or waiting list; of due hedges */
     struct batch_slot *order_next;
@@ -128,6 +132,11 @@ struct batch_counts {
     JD_ATOMIC(uint64_t) parked;   /* slots in WAITING and STARTABLE */
     JD_ATOMIC(uint64_t) limit, lowered;
     JD_ATOMIC(uint64_t) pulled, ok, failed, cancelled, abandoned, timed_out, retried;
+};
+
+/* What attempts have waited for. Only if somebody may ask for statistics, and they can wait. */
+struct batch_waits {
+    struct histogram slot, token;
 };
 
 /* Of JD_BATCH_ADAPTIVE: see batch_limit.c. */
@@ -180,10 +189,15 @@ struct batch {
     bool has_permit;          /* of the shared semaphore, for the next start */
     bool permit_queued;       /* `permit` was queued, and is unless a granter found us busy */
     struct waiter permit;     /* guarded by the semaphore's lock */
+    int64_t permit_since;     /* the next start has been waiting for it; 0: not */
+    int ended_by;             /* what consume() has returned; 0 before */
+    uint8_t fatal_clock;      /* JD_CLOCK_* of the item that was fatal */
+    uint8_t first_clock;      /* of first_error */
     int64_t progress_at;      /* not before; CLOCK_FOREVER: no progress wanted */
     struct batch_counts counts;
-    struct spin latencies_lock; /* taken only if is_shared */
+    struct spin histograms_lock; /* taken only if is_shared */
     struct histogram latencies;
+    struct batch_waits *waits; /* NULL: nothing waits */
 
     /* Everybody's (I3, I4). */
     JD_ALIGNED(JD_CACHE_LINE) JD_ATOMIC(uintptr_t) done;
@@ -269,15 +283,21 @@ struct batch *batch_new(jd_source_fn source, jd_call_fn call, const jd_batch_opt
 void batch_free(struct batch *b);
 /* In b->task: runs it to its end. */
 int batch_execute(struct batch *b);
-/* Debug mode: would it wait for a permit while its caller holds one of the same semaphore? */
+/* Debug mode: might it wait for a permit while its caller holds one of the same semaphore? */
 bool batch_is_nested(const struct jd_task *t, const jd_batch_options *o);
 /* A place and the shared permit are there: starts an attempt. Else the slot is as it was, but for its
  * own permit, which is given back. */
 int batch_spawn(struct batch *b, struct batch_slot *slot);
+
+/* batch_outcome.c */
+/* Goes on with the oldest done slot. < 0: fatal. */
+int batch_settle_one(struct batch *b);
 /* The result of an attempt that is not the outcome. */
 void batch_discard(const struct batch *b, const struct batch_slot *slot);
 /* An item that does not reach the sink; frees the slot. */
 void batch_abandon(struct batch *b, struct batch_slot *slot);
+/* The same for one off the ready list, in whatever state. */
+void batch_abandon_ready(struct batch *b, struct batch_slot *slot);
 
 /* batch_slot.c */
 struct batch_slot *batch_slot_take(struct batch *b); /* NULL: out of memory */
@@ -295,12 +315,21 @@ void batch_collect(struct batch *b);
  */
 int batch_sleep(struct batch *b, bool wants_permit, bool cancellable, int64_t deadline);
 
+/* What jd_batch_clock() says from now on in this task. */
+static inline void batch_clock_tell(struct jd_task *t, int clock)
+{
+    t->clock = (uint8_t)clock;
+}
+
 /* batch_attempt.c: the task of one attempt. */
 jd_result batch_attempt(void *slot);
-/* Is t, or a task that waits for it in a batch, an attempt that holds a permit of this semaphore? */
+/* Debug mode: is t, or a task that waits for it in a batch, an attempt that holds a permit of this
+ * semaphore? Else false. */
 bool batch_would_nest(const struct jd_task *t, const struct sem *sem);
 
 /* batch_wait.c: the item's own permit. */
+/* Asks which it is. -EDEADLK: it would wait for itself. */
+int batch_own_sem_ask(struct batch *b, struct batch_slot *slot);
 /* False: it is not free, and the slot waits for it. */
 bool batch_own_permit_take(struct batch *b, struct batch_slot *slot);
 /* Whoever has it, also after the call, on any worker. */
@@ -361,7 +390,8 @@ void batch_ask_drain(struct batch *b);
 void batch_obey(struct batch *b);
 
 /* batch_stats.c */
-void batch_stats_latency(struct batch *b, int64_t latency);
+int batch_stats_want(struct batch *b); /* before it runs. -ENOMEM */
+void batch_stats_attempt(struct batch *b, const struct batch_slot *slot);
 void batch_stats_fill(const struct batch *b, jd_batch_stats *ret);
 int batch_stats_check(const jd_batch_stats *ret);
 void batch_stats_give(const struct batch *b, jd_batch_stats *ret);

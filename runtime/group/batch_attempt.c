@@ -33,15 +33,33 @@ static JD_ALWAYS_INLINE void fly(struct batch *b, struct batch_slot *slot)
     slot->result = b->call(slot->item, b->o.ctx);
 }
 
-static void fly_within(struct batch *b, struct batch_slot *slot, struct jd_task *t, int64_t timeout)
+/* What is left of the time for a call that is entered now, and which clock ends it. */
+struct time_left {
+    int64_t ns; /* CLOCK_FOREVER: no clock */
+    uint8_t clock;
+};
+
+static struct time_left time_left(const struct batch *b, const struct batch_slot *slot, int64_t now)
+{
+    struct time_left left = { CLOCK_FOREVER, JD_CLOCK_ITEM };
+
+    if (slot->deadline != CLOCK_FOREVER)
+        left.ns = slot->deadline - now;
+    if (b->o.attempt_timeout && b->o.attempt_timeout < left.ns)
+        left = (struct time_left){ b->o.attempt_timeout, JD_CLOCK_ATTEMPT };
+    return left;
+}
+
+static void fly_within(struct batch *b, struct batch_slot *slot, struct jd_task *t,
+                       struct time_left left)
 {
     struct timed_scope scope;
 
-    scope_open_timed(&scope, t, timeout, 0, __builtin_return_address(0));
+    scope_open_timed(&scope, t, left.ns, 0, __builtin_return_address(0));
     fly(b, slot);
     if (scope_close_timed(&scope) == -ETIMEDOUT && slot->result.error == -ECANCELED) {
         slot->result.error = -ETIMEDOUT;
-        slot->is_timed_out = true;
+        slot->clock = left.clock;
     }
 }
 
@@ -64,6 +82,7 @@ static void judge(struct batch *b, struct batch_slot *slot, struct jd_task *t)
 {
     int verdict = JD_FAIL;
 
+    batch_clock_tell(t, slot->clock);
     slot->after = -1;
     if (slot->result.error == -ECANCELED && scope_is_cancelled(t->scope))
         ; /* by the batch: nothing follows from it */
@@ -74,23 +93,13 @@ static void judge(struct batch *b, struct batch_slot *slot, struct jd_task *t)
     slot->verdict = verdict == JD_RETRY || verdict == JD_STOP ? (uint8_t)verdict : JD_FAIL;
 }
 
-/* The time that is left for a call that is entered now; CLOCK_FOREVER: no clock. */
-static int64_t time_left(const struct batch *b, const struct batch_slot *slot, int64_t now)
-{
-    int64_t left = slot->deadline == CLOCK_FOREVER ? CLOCK_FOREVER : slot->deadline - now;
-
-    if (b->o.attempt_timeout && b->o.attempt_timeout < left)
-        left = b->o.attempt_timeout;
-    return left;
-}
-
 static JD_NOINLINE void fly_with_options(struct batch *b, struct batch_slot *slot, int64_t now)
 {
     struct jd_task *t = task_current();
-    int64_t left = time_left(b, slot, now);
+    struct time_left left = time_left(b, slot, now);
 
     atom_store(&slot->entered_at, now, relaxed); /* Relaxed: a time, and no more. */
-    if (left == CLOCK_FOREVER)
+    if (left.ns == CLOCK_FOREVER)
         fly(b, slot);
     else
         fly_within(b, slot, t, left);
@@ -102,18 +111,21 @@ static JD_NOINLINE void fly_with_options(struct batch *b, struct batch_slot *slo
 static int take_token(struct batch *b, struct batch_slot *slot)
 {
     struct timed_scope scope;
-    int64_t left;
+    int64_t start, left;
     int err;
 
+    slot->token_wait = 0;
     if (!jd_rate_try_acquire(b->o.rate, 1))
         return 0;
-    left = slot->deadline == CLOCK_FOREVER ? CLOCK_FOREVER : slot->deadline - clock_now();
+    start = clock_now();
+    left = slot->deadline == CLOCK_FOREVER ? CLOCK_FOREVER : slot->deadline - start;
     atom_fetch_add(&b->without_token, 1, relaxed); /* Relaxed: a number for people. */
     scope_open_timed(&scope, task_current(), left, 0, __builtin_return_address(0));
     err = jd_rate_acquire(b->o.rate, 1);
     if (scope_close_timed(&scope) == -ETIMEDOUT && err == -ECANCELED)
         err = -ETIMEDOUT;
     atom_fetch_sub(&b->without_token, 1, relaxed); /* Relaxed: as above. */
+    slot->token_wait = clock_now() - start;
     return err;
 }
 
@@ -131,7 +143,7 @@ static jd_result end_without_token(struct batch *b, struct batch_slot *slot, int
     slot->result = jd_err(err);
     slot->verdict = JD_FAIL;
     slot->has_flown = false;
-    slot->is_timed_out = err == -ETIMEDOUT;
+    slot->clock = err == -ETIMEDOUT ? JD_CLOCK_ITEM : JD_CLOCK_NONE;
     permits_put(b, slot);
     batch_push(b, slot);
     return jd_ok(NULL);
@@ -172,6 +184,8 @@ static const struct batch_slot *slot_current(void)
 
 bool batch_would_nest(const struct jd_task *t, const struct sem *sem)
 {
+    if (!(task_runtime(t)->flags & JD_DEBUG))
+        return false;
     while (t && t->fn == batch_attempt) { /* bounded by the nesting: the caller's own frames wait */
         const struct batch_slot *slot = t->arg;
 
@@ -194,4 +208,11 @@ int jd_call_is_hedge(void)
     const struct batch_slot *slot = slot_current();
 
     return slot && slot->is_hedge;
+}
+
+int jd_batch_clock(void)
+{
+    const struct jd_task *t = task_current();
+
+    return t ? t->clock : JD_CLOCK_NONE;
 }

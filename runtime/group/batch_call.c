@@ -13,6 +13,7 @@ struct one {
     void *item;
     bool is_pulled;
     bool has_ended;
+    int clock;
     jd_result result;
 };
 
@@ -34,6 +35,7 @@ static void one_abandon(void *item, jd_result r, void *arg)
     (void)item;
     JD_ASSERT(!one->has_ended);
     one->has_ended = true;
+    one->clock = jd_batch_clock();
     one->result = r;
 }
 
@@ -87,6 +89,7 @@ jd_result jd_call(jd_call_fn call, void *item, const jd_batch_options *o)
     batch_free(b);
     if (!one.has_ended)
         return jd_err(err);
+    batch_clock_tell(task, one.clock);
     if (err == -ETIMEDOUT && one.result.error == -ECANCELED)
         one.result.error = -ETIMEDOUT; /* the total time is this call's */
     return one.result;

@@ -51,6 +51,7 @@ static struct batch_slot *hedge_of(struct batch *b, struct batch_slot *slot)
         return NULL;
     hedge->item = slot->item;
     hedge->attempt = slot->attempt;
+    hedge->slot_wait = 0;
     hedge->deadline = slot->deadline;
     hedge->own_sem = slot->own_sem;
     hedge->has_own_permit = slot->own_sem != NULL;
@@ -119,7 +120,7 @@ static struct batch_slot *decide(struct batch *b, struct batch_slot *first,
         slot->verdict = hedge->verdict;
         slot->after = hedge->after;
         slot->has_flown = hedge->has_flown;
-        slot->is_timed_out = hedge->is_timed_out;
+        slot->clock = hedge->clock;
     }
     first->is_aside = false;
     unhedge(b, hedge);

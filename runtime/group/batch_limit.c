@@ -90,7 +90,7 @@ void batch_limit_learn(struct batch *b, const struct batch_slot *slot)
 
     if (a->immune > 0)
         a->immune--;
-    if (slot->is_timed_out || slot->result.error == -ETIMEDOUT) {
+    if (slot->clock || slot->result.error == -ETIMEDOUT) {
         overloaded(b);
     } else if (slot->has_flown && !slot->result.error) {
         a->sum += (double)slot->latency;

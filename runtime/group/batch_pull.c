@@ -30,8 +30,9 @@ struct jd_batch {
     jd_sem go, want, have;
     JD_ATOMIC(uint32_t) is_taken; /* somebody is in jd_batch_next() */
     jd_outcome cell;              /* guarded by want and have (I1) */
+    int cell_clock;               /* of it; guarded likewise */
     bool is_full;                 /* the cell; guarded likewise. Not full: this is the end (I3) */
-    int err;                      /* written before the last `have` */
+    int err, end_clock;           /* written before the last `have` */
 };
 
 static int wait_for_taker(void *arg)
@@ -44,6 +45,7 @@ static int hand_over(void *item, jd_result r, void *arg)
     struct jd_batch *h = arg;
 
     h->cell = (jd_outcome){ .item = item, .result = r };
+    h->cell_clock = jd_batch_clock();
     h->is_full = true;
     (void)jd_sem_release(&h->have); /* never refused: there is one for each want */
     return 0;
@@ -57,6 +59,7 @@ static jd_result pump(void *arg)
     if (!err)
         err = batch_execute(h->b);
     h->err = err;
+    h->end_clock = jd_batch_clock();
     (void)jd_sem_release(&h->have); /* as above */
     return jd_ok(NULL);
 }
@@ -83,6 +86,10 @@ static int handle_new(jd_source_fn source, jd_call_fn call, const jd_batch_optio
     h->b->sink_ctx = h;
     h->b->before_sink = wait_for_taker;
     h->b->is_shared = true;
+    if (batch_stats_want(h->b)) {
+        handle_free(h);
+        return -ENOMEM;
+    }
     (void)jd_sem_init(&h->go, 0);
     (void)jd_sem_init(&h->want, 0);
     (void)jd_sem_init(&h->have, 0);
@@ -150,10 +157,12 @@ static int next(struct jd_batch *h, jd_outcome *ret)
         return err;
     if (!h->is_full) {
         (void)jd_sem_release(&h->have); /* I3 */
+        batch_clock_tell(task, h->end_clock);
         return h->err;
     }
     h->is_full = false; /* the pump may have ended meanwhile: its `have` is for the next call */
     *ret = h->cell;
+    batch_clock_tell(task, h->cell_clock);
     return 1;
 }
 

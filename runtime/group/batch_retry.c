@@ -69,6 +69,7 @@ bool batch_retry(struct batch *b, struct batch_slot *slot)
     batch_discard(b, slot); /* may suspend: the slot is in no list */
     batch_slot_move(slot, BATCH_DONE, BATCH_SLEEPING);
     slot->attempt++;
+    slot->slot_wait = 0;
     b->granted++;
     if (!slot->has_place) {
         batch_count(&b->counts.sleeping);
@@ -93,7 +94,7 @@ static void expire(struct batch *b, struct batch_slot *slot)
     slot->result = jd_err(-ETIMEDOUT);
     slot->verdict = JD_FAIL;
     slot->has_flown = false;
-    slot->is_timed_out = true;
+    slot->clock = JD_CLOCK_ITEM;
     batch_list_add(&b->ready, slot);
 }
 
@@ -106,6 +107,8 @@ static void timer_stop(struct batch *b, struct batch_slot *slot)
 void batch_park(struct batch *b, struct batch_slot *slot, enum batch_state state)
 {
     slot->state = (uint8_t)state;
+    if (!slot->ready_at)
+        slot->ready_at = clock_now();
     list_add_tail(state == BATCH_WAITING ? &b->waiting : &b->startable, &slot->link);
     batch_count(&b->counts.parked);
     if (slot->deadline != CLOCK_FOREVER)

@@ -8,34 +8,68 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "base/clock.h"
 #include "group/batch.h"
 
-static void latencies_fill(const struct batch *b, jd_batch_stats *ret)
+static jd_percentiles percentiles(const struct histogram *h)
+{
+    return (jd_percentiles){ .p50 = histogram_percentile(h, 500),
+                             .p90 = histogram_percentile(h, 900),
+                             .p99 = histogram_percentile(h, 990),
+                             .p999 = histogram_percentile(h, 999),
+                             .max = h->max };
+}
+
+static void histograms_fill(const struct batch *b, jd_batch_stats *ret)
 {
     /* The lock is no part of what a reader must not change. */
-    struct spin *lock = b->is_shared ? (struct spin *)(uintptr_t)&b->latencies_lock : NULL;
+    struct spin *lock = b->is_shared ? (struct spin *)(uintptr_t)&b->histograms_lock : NULL;
+    jd_percentiles latency;
 
     if (lock)
         spin_lock(lock);
-    ret->p50 = histogram_percentile(&b->latencies, 500);
-    ret->p90 = histogram_percentile(&b->latencies, 900);
-    ret->p99 = histogram_percentile(&b->latencies, 990);
-    ret->p999 = histogram_percentile(&b->latencies, 999);
-    ret->max = b->latencies.max;
+    latency = percentiles(&b->latencies);
+    if (b->waits) {
+        ret->slot_wait = percentiles(&b->waits->slot);
+        ret->token_wait = percentiles(&b->waits->token);
+    }
     if (lock)
         spin_unlock(lock);
+    ret->p50 = latency.p50;
+    ret->p90 = latency.p90;
+    ret->p99 = latency.p99;
+    ret->p999 = latency.p999;
+    ret->max = latency.max;
 }
 
-void batch_stats_latency(struct batch *b, int64_t latency)
+int batch_stats_want(struct batch *b)
+{
+    if (b->is_plain && !b->sem)
+        return 0;
+    b->waits = mem_calloc(sizeof(*b->waits));
+    return b->waits ? 0 : -ENOMEM;
+}
+
+static void histograms_add(struct batch *b, const struct batch_slot *slot)
+{
+    histogram_add(&b->latencies, slot->latency);
+    if (!b->waits)
+        return;
+    histogram_add(&b->waits->slot, slot->slot_wait);
+    if (b->o.rate)
+        histogram_add(&b->waits->token, slot->token_wait);
+}
+
+void batch_stats_attempt(struct batch *b, const struct batch_slot *slot)
 {
     if (JD_LIKELY(!b->is_shared)) {
-        histogram_add(&b->latencies, latency);
+        histograms_add(b, slot);
         return;
     }
-    spin_lock(&b->latencies_lock);
-    histogram_add(&b->latencies, latency);
-    spin_unlock(&b->latencies_lock);
+    spin_lock(&b->histograms_lock);
+    histograms_add(b, slot);
+    spin_unlock(&b->histograms_lock);
 }
 
 void batch_stats_fill(const struct batch *b, jd_batch_stats *ret)
@@ -50,13 +84,14 @@ void batch_stats_fill(const struct batch *b, jd_batch_stats *ret)
     ret->abandoned = atom_load(&b->counts.abandoned, relaxed);
     ret->retried = atom_load(&b->counts.retried, relaxed);
     ret->sleeping = atom_load(&b->counts.sleeping, relaxed);
-    ret->waiting = atom_load(&b->counts.parked, relaxed) + atom_load(&b->without_token, relaxed);
+    ret->waiting_for_token = atom_load(&b->without_token, relaxed);
+    ret->waiting = atom_load(&b->counts.parked, relaxed) + ret->waiting_for_token;
     ret->in_flight = atom_load(&b->running, relaxed);
     ret->in_flight_max = atom_load(&b->running_max, relaxed);
     ret->limit = atom_load(&b->counts.limit, relaxed);
     ret->lowered = atom_load(&b->counts.lowered, relaxed);
     ret->elapsed = clock_now() - b->start;
-    latencies_fill(b, ret);
+    histograms_fill(b, ret);
 }
 
 int batch_stats_check(const jd_batch_stats *ret)

@@ -7,8 +7,9 @@
  *
  * Threads: the consumer's task; granted(): any thread that releases a permit.
  */
+#include <errno.h>
+
 #include "group/batch.h"
-#include "task/task.h"
 
 static void granted(struct wait_proxy *proxy)
 {
@@ -40,6 +41,14 @@ static bool wait_begin(struct batch_slot *slot)
         return false;
     granted_early(slot);
     return true;
+}
+
+int batch_own_sem_ask(struct batch *b, struct batch_slot *slot)
+{
+    jd_sem *own = b->o.item_sem(slot->item, b->o.ctx);
+
+    slot->own_sem = own ? sem_of(own) : NULL;
+    return own && batch_would_nest(b->task, slot->own_sem) ? -EDEADLK : 0;
 }
 
 bool batch_own_permit_take(struct batch *b, struct batch_slot *slot)

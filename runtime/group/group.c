@@ -279,6 +279,14 @@ int jd_group_close_with(jd_group *jg, int body_error)
     return ended == -ETIMEDOUT ? ended : 0; /* -ECANCELED: jd_group_cancel(), an early end */
 }
 
+bool group_is_expired(const jd_group *jg)
+{
+    struct group *g = group_of((jd_group *)(uintptr_t)jg); /* only looked at */
+
+    /* Relaxed: whoever asks why has seen the cancel. */
+    return (atom_load(&g->scope.scope.flags, relaxed) & SCOPE_EXPIRED) != 0;
+}
+
 int jd_group_close(jd_group *jg)
 {
     return jd_group_close_with(jg, 0);

@@ -47,4 +47,7 @@ struct group {
 };
 _Static_assert(sizeof(struct group) <= sizeof(jd_group), "a jd_group holds a group");
 
+/* Has its time passed? The opener asks, while it is open. */
+bool group_is_expired(const jd_group *g);
+
 #endif /* GROUP_GROUP_H */

@@ -59,6 +59,7 @@ static JD_ALWAYS_INLINE void task_init(struct jd_task *t, struct runtime_stub *s
     t->flags = 0;
     t->worker = 0;
     t->stack_class = 0;
+    t->clock = 0;
 }
 
 static struct jd_task *record_take(struct jd_runtime *rt, struct worker *w)
@@ -195,7 +196,7 @@ static int class_reserve(struct jd_runtime *rt, struct worker *w, struct jd_task
     if (!pool || stack_pool_reserve(pool, 1))
         return -ENOMEM;
     unreserve_stack(rt, w);
-    t->stack_class = log2;
+    t->stack_class = (uint16_t)log2;
     t->flags |= TASK_FOREIGN_STACK;
     return 0;
 }

@@ -73,7 +73,8 @@ struct jd_task {
     struct group *group;    /* whose member it is */
     uint16_t worker;        /* pinned to */
     uint16_t flags;         /* enum task_flag, constant after spawn */
-    uint32_t stack_class;   /* log2 of the stack's bytes; 0 = the runtime's default */
+    uint16_t stack_class;   /* log2 of the stack's bytes; 0 = the runtime's default */
+    uint8_t clock;          /* of the batch whose outcome it was told of last: JD_CLOCK_* */
 };
 
 /* Three cache lines: a million tasks in a queue cost 192 MB (ADR 0003). */

@@ -169,7 +169,7 @@ static void caller(void)
     check_event_post(&ended[self]);
 }
 
-/* batch.c: settle_one() */
+/* batch_outcome.c: batch_settle_one() */
 static void deliver_all(void)
 {
     struct batch_slot *slot;

@@ -294,15 +294,42 @@ ON_WORKERS(a_plain_thread_grants_waiting_items, 2, 20)
 /* BR16: a call that holds a permit and would wait for another of the same semaphore. */
 struct nested {
     jd_sem sem;
-    int depth;
+    bool outer_by_item, inner_by_item; /* the permit is the item's own */
 };
+
+static jd_sem *outer_sem(void *item, void *ctx)
+{
+    (void)item;
+    return &((struct nested *)((struct play *)ctx)->more)->sem;
+}
+
+struct inner {
+    struct actor *next;
+    struct nested *nested;
+    int abandoned;
+};
+
+static jd_sem *inner_sem(void *item, void *ctx)
+{
+    (void)item;
+    return &((struct inner *)ctx)->nested->sem;
+}
+
+static void inner_abandon(void *item, jd_result r, void *ctx)
+{
+    struct inner *inner = ctx;
+
+    cr_assert_not_null(item);
+    cr_assert_eq(r.error, -EDEADLK);
+    inner->abandoned++;
+}
 
 static int one_item(void *ctx, void **ret_item)
 {
-    struct actor **next = ctx;
+    struct inner *inner = ctx;
 
-    *ret_item = *next;
-    *next = NULL;
+    *ret_item = inner->next;
+    inner->next = NULL;
     return *ret_item != NULL;
 }
 
@@ -314,14 +341,21 @@ static jd_result innermost(void *item, void *ctx)
 
 static int nest(struct play *p, struct actor *a, unsigned attempt)
 {
-    struct nested *n = p->more;
+    struct inner inner = { a, p->more, 0 };
     jd_batch_options o = JD_BATCH_OPTIONS_INIT;
+    int err;
 
     (void)attempt;
     o.limit = 1;
-    o.sem = &n->sem;
-    o.ctx = &a;
-    return jd_batch_run(one_item, innermost, NULL, &o, NULL);
+    if (inner.nested->inner_by_item)
+        o.item_sem = inner_sem;
+    else
+        o.sem = &inner.nested->sem;
+    o.abandon = inner_abandon;
+    o.ctx = &inner;
+    err = jd_batch_run(one_item, innermost, NULL, &o, NULL);
+    cr_assert_eq(inner.abandoned, err == -EDEADLK && inner.nested->inner_by_item);
+    return err;
 }
 
 static jd_result nest_once(void *arg)
@@ -333,7 +367,10 @@ static jd_result nest_once(void *arg)
 
     p->more = n;
     p->script = nest;
-    o.sem = &n->sem;
+    if (n->outer_by_item)
+        o.item_sem = outer_sem;
+    else
+        o.sem = &n->sem;
     (void)play_run(p, &o, NULL);
     err = p->actors[0].end.error;
     free(p);
@@ -342,14 +379,16 @@ static jd_result nest_once(void *arg)
 
 Test(batch, nesting_on_one_semaphore_is_refused_in_debug_mode)
 {
-    struct nested n = { .sem = JD_SEM_INIT(2) };
-    jd_config cfg = JD_CONFIG_INIT;
+    for (int how = 0; how < 4; how++) {
+        struct nested n = { JD_SEM_INIT(2), how & 1, how & 2 };
+        jd_config cfg = JD_CONFIG_INIT;
 
-    cfg.workers = 1;
-    cr_assert_eq(jd_run(nest_once, &n, &cfg).error, 0); /* there are enough */
-    cfg.flags = JD_DEBUG;
-    cr_assert_eq(jd_run(nest_once, &n, &cfg).error, -EDEADLK);
-    cr_assert_eq(jd_sem_value(&n.sem), 2);
+        cfg.workers = 1;
+        cr_assert_eq(jd_run(nest_once, &n, &cfg).error, 0); /* there are enough */
+        cfg.flags = JD_DEBUG;
+        cr_assert_eq(jd_run(nest_once, &n, &cfg).error, -EDEADLK);
+        cr_assert_eq(jd_sem_value(&n.sem), 2);
+    }
 }
 
 ON_WORKERS(waiting_out_of_memory_at_any_point, 1, 60)
