@@ -395,27 +395,6 @@ static void law_of_items(jd_runtime *rt)
 
 /* --- The tests ---------------------------------------------------------------------------------- */
 
-static void check(void (*law)(jd_runtime *), unsigned workers)
-{
-    jd_config cfg = config_of(workers, 0);
-    jd_runtime *rt;
-
-    run_seed = jd_test_seed();
-    cr_assert_eq(jd_runtime_new(&cfg, &rt), 0);
-    cr_assert_eq(jd_runtime_start(rt), 0);
-    law(rt);
-}
-
-#define LAW(name) \
-    Test(laws, name##_on_two_workers, .timeout = 30) \
-    { \
-        check(law_of_##name, 2); \
-    } \
-    Test(laws, name##_on_three_workers, .timeout = 30) \
-    { \
-        check(law_of_##name, 3); \
-    }
-
-LAW(tasks)
-LAW(permits)
-LAW(items)
+LAW_OF_A_RUNTIME(laws, tasks)
+LAW_OF_A_RUNTIME(laws, permits)
+LAW_OF_A_RUNTIME(laws, items)

@@ -231,26 +231,5 @@ static void law_of_watchers(jd_runtime *rt)
 
 /* --- The tests ---------------------------------------------------------------------------------- */
 
-static void check(void (*law)(jd_runtime *), unsigned workers)
-{
-    jd_config cfg = config_of(workers, 0);
-    jd_runtime *rt;
-
-    run_seed = jd_test_seed();
-    cr_assert_eq(jd_runtime_new(&cfg, &rt), 0);
-    cr_assert_eq(jd_runtime_start(rt), 0);
-    law(rt);
-}
-
-#define LAW(name) \
-    Test(laws_callbacks, name##_on_two_workers, .timeout = 30) \
-    { \
-        check(law_of_##name, 2); \
-    } \
-    Test(laws_callbacks, name##_on_three_workers, .timeout = 30) \
-    { \
-        check(law_of_##name, 3); \
-    }
-
-LAW(callbacks)
-LAW(watchers)
+LAW_OF_A_RUNTIME(laws_callbacks, callbacks)
+LAW_OF_A_RUNTIME(laws_callbacks, watchers)
