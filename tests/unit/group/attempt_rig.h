@@ -18,6 +18,8 @@
 
 #include <jackdaw/jackdaw.h>
 
+#include "base/fault.h"
+
 #define PLAY_ITEMS 4096
 
 struct play;
@@ -208,6 +210,46 @@ __attribute__((unused)) static int play_run(struct play *p, const jd_batch_optio
     if (ret)
         *ret = s;
     return err;
+}
+
+/* The same while one allocation fails, the one that comes after `visit` others. */
+__attribute__((unused)) static int play_run_short(struct play *p, const jd_batch_options *o,
+                                                  uint64_t visit)
+{
+    int err;
+
+    fault_arm(FAULT_ALLOC, visit, 1);
+    err = play_run(p, o, NULL);
+    fault_arm(FAULT_ALLOC, 0, 0);
+    cr_assert(err == 0 || err == -ENOMEM, "visit %d: %d", (int)visit, err);
+    return err;
+}
+
+/* A batch in a task of its own, which the test may cancel. */
+struct play_apart {
+    struct play *p;
+    jd_batch_options o;
+    int err;
+};
+
+__attribute__((unused)) static jd_result play_run_apart(void *arg)
+{
+    struct play_apart *run = arg;
+
+    run->err = play_run(run->p, &run->o, NULL);
+    return jd_ok(NULL);
+}
+
+/* Cancelled after a while. True: the batch was not faster. */
+__attribute__((unused)) static bool play_cut_after(struct play_apart *run, int64_t duration)
+{
+    jd_task *t = jd_spawn(play_run_apart, run);
+
+    (void)jd_sleep(duration);
+    (void)jd_task_cancel(t, NULL); /* -EALREADY: it was faster */
+    (void)jd_join(t);
+    cr_assert(run->err == -ECANCELED || run->err == 0, "%d", run->err);
+    return run->err == -ECANCELED;
 }
 
 static struct play *play_new(int items)

@@ -2,7 +2,6 @@
 /* Batches that start a second attempt when the first takes long (BR13, BR14, BR21, BR25). */
 #include "attempt_rig.h"
 
-#include "base/fault.h"
 #include "base/rng.h"
 
 #define NEAR JD_MS(10)
@@ -268,20 +267,6 @@ IN_SIMULATION(one_call_is_hedged, 20)
 
 /* --- At any point --------------------------------------------------------------------------- */
 
-struct hedge_run {
-    struct play *p;
-    jd_batch_options o;
-    int err;
-};
-
-static jd_result run_hedged(void *arg)
-{
-    struct hedge_run *run = arg;
-
-    run->err = play_run(run->p, &run->o, NULL);
-    return jd_ok(NULL);
-}
-
 static int any_time(struct play *p, struct actor *a, unsigned attempt)
 {
     struct rng rng;
@@ -301,9 +286,8 @@ ON_WORKERS(hedges_cancelled_at_any_point, 2, 60)
 
     rng_seed(&rng, jd_test_seed());
     for (unsigned long i = 0; i < rounds; i++) {
-        struct hedge_run run = { .p = play_new(150), .err = 1 };
+        struct play_apart run = { .p = play_new(150), .err = 1 };
         jd_sem shared = JD_SEM_INIT(4), own = JD_SEM_INIT(4);
-        jd_task *t;
 
         run.p->script = any_time;
         run.p->more = &own;
@@ -318,12 +302,7 @@ ON_WORKERS(hedges_cancelled_at_any_point, 2, 60)
         run.o.item_timeout = rng_below(&rng, 2) ? JD_US(200) : 0;
         run.o.sem = rng_below(&rng, 2) ? &shared : NULL;
         run.o.item_sem = rng_below(&rng, 2) ? own_bound : NULL;
-        t = jd_spawn(run_hedged, &run);
-        (void)jd_sleep(JD_US(rng_below(&rng, 1500)));
-        (void)jd_task_cancel(t, NULL); /* -EALREADY: it was faster */
-        (void)jd_join(t);
-        cr_assert(run.err == -ECANCELED || run.err == 0, "%d", run.err);
-        cancelled += run.err == -ECANCELED;
+        cancelled += play_cut_after(&run, JD_US(rng_below(&rng, 1500)));
         for (int k = 0; k < run.p->next; k++)
             hedges += atomic_load(&run.p->actors[k].hedges);
         cr_assert_eq(jd_sem_value(&shared), 4); /* BR25 */
@@ -346,10 +325,7 @@ ON_WORKERS(hedges_out_of_memory_at_any_point, 1, 60)
         p->script = any_time;
         o.hedge_after = JD_US(20);
         o.retry_budget_percent = 1000;
-        fault_arm(FAULT_ALLOC, visit, 1);
-        err = play_run(p, &o, NULL);
-        fault_arm(FAULT_ALLOC, 0, 0);
-        cr_assert(err == 0 || err == -ENOMEM, "visit %d: %d", (int)visit, err);
+        err = play_run_short(p, &o, visit);
         free(p);
     }
     return jd_ok(NULL);

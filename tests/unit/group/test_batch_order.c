@@ -5,7 +5,6 @@
 
 #include "attempt_rig.h"
 
-#include "base/fault.h"
 #include "base/rng.h"
 
 static void is_in_order(struct play *p, struct actor *a)
@@ -110,20 +109,6 @@ ON_WORKERS(flags_that_exclude_each_other_are_refused, 1, 10)
     return jd_ok(NULL);
 }
 
-struct order_run {
-    struct play *p;
-    jd_batch_options o;
-    int err;
-};
-
-static jd_result run_order(void *arg)
-{
-    struct order_run *run = arg;
-
-    run->err = play_run(run->p, &run->o, NULL);
-    return jd_ok(NULL);
-}
-
 ON_WORKERS(ordered_cancelled_at_any_point, 2, 60)
 {
     unsigned long rounds = jd_test_rounds(300);
@@ -132,8 +117,7 @@ ON_WORKERS(ordered_cancelled_at_any_point, 2, 60)
 
     rng_seed(&rng, jd_test_seed());
     for (unsigned long i = 0; i < rounds; i++) {
-        struct order_run run = { .p = play_new(200), .err = 1 };
-        jd_task *t;
+        struct play_apart run = { .p = play_new(200), .err = 1 };
 
         run.p->script = takes_any_time;
         run.p->on_end = is_in_order;
@@ -144,12 +128,7 @@ ON_WORKERS(ordered_cancelled_at_any_point, 2, 60)
         run.o.backoff = JD_US(rng_below(&rng, 100));
         run.o.retry_budget_percent = 300;
         run.o.item_timeout = rng_below(&rng, 2) ? JD_US(100) : 0;
-        t = jd_spawn(run_order, &run);
-        (void)jd_sleep(JD_US(rng_below(&rng, 1000)));
-        (void)jd_task_cancel(t, NULL); /* -EALREADY: it was faster */
-        (void)jd_join(t);
-        cr_assert(run.err == -ECANCELED || run.err == 0, "%d", run.err);
-        cancelled += run.err == -ECANCELED;
+        cancelled += play_cut_after(&run, JD_US(rng_below(&rng, 1000)));
         free(run.p);
     }
     cr_assert_gt(cancelled, 0);
@@ -167,10 +146,7 @@ ON_WORKERS(ordered_out_of_memory_at_any_point, 1, 60)
         p->script = takes_any_time;
         p->on_end = is_in_order;
         o.flags = JD_BATCH_ORDERED;
-        fault_arm(FAULT_ALLOC, visit, 1);
-        err = play_run(p, &o, NULL);
-        fault_arm(FAULT_ALLOC, 0, 0);
-        cr_assert(err == 0 || err == -ENOMEM, "visit %d: %d", (int)visit, err);
+        err = play_run_short(p, &o, visit);
         failed += err == -ENOMEM;
         free(p);
     }

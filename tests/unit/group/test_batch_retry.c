@@ -2,7 +2,6 @@
 /* Batches that try again: verdicts, back-off, budget, what is free meanwhile (BR1, BR3, BR9, BR13). */
 #include "attempt_rig.h"
 
-#include "base/fault.h"
 #include "base/rng.h"
 
 /* The item's index says how many attempts fail. */
@@ -341,21 +340,6 @@ ON_WORKERS(the_first_failed_item_stops_after_its_last_attempt, 1, 10)
     return jd_ok(NULL);
 }
 
-/* A batch in a task of its own, which the test may cancel. */
-struct play_run {
-    struct play *p;
-    jd_batch_options o;
-    int err;
-};
-
-static jd_result run_play(void *arg)
-{
-    struct play_run *run = arg;
-
-    run->err = play_run(run->p, &run->o, NULL);
-    return jd_ok(NULL);
-}
-
 static int at_random(struct play *p, struct actor *a, unsigned attempt)
 {
     struct rng rng;
@@ -382,8 +366,7 @@ ON_WORKERS(retries_cancelled_at_any_point, 2, 60)
     rng_seed(&rng, jd_test_seed());
     for (unsigned long i = 0; i < rounds; i++) {
         jd_sem sem = JD_SEM_INIT(3);
-        struct play_run run = { .p = play_new(200), .err = 1 };
-        jd_task *t;
+        struct play_apart run = { .p = play_new(200), .err = 1 };
 
         run.p->script = at_random;
         run.o = play_options(run.p, 1 + rng_below(&rng, 10));
@@ -394,12 +377,7 @@ ON_WORKERS(retries_cancelled_at_any_point, 2, 60)
         run.o.attempt_timeout = rng_below(&rng, 2) ? JD_US(30) : 0;
         run.o.item_timeout = rng_below(&rng, 2) ? JD_US(100) : 0;
         run.o.sem = rng_below(&rng, 2) ? &sem : NULL;
-        t = jd_spawn(run_play, &run);
-        (void)jd_sleep(JD_US(rng_below(&rng, 1000)));
-        (void)jd_task_cancel(t, NULL); /* -EALREADY: it was faster */
-        (void)jd_join(t);
-        cr_assert(run.err == -ECANCELED || run.err == 0, "%d", run.err);
-        cancelled += run.err == -ECANCELED;
+        cancelled += play_cut_after(&run, JD_US(rng_below(&rng, 1000)));
         cr_assert_eq(jd_sem_value(&sem), 3); /* BR25 */
         free(run.p);
     }
@@ -420,10 +398,7 @@ ON_WORKERS(retries_out_of_memory_at_any_point, 1, 60)
         o.attempts = 3;
         o.backoff = JD_US(50);
         o.retry_budget_percent = 400;
-        fault_arm(FAULT_ALLOC, visit, 1);
-        err = play_run(p, &o, NULL);
-        fault_arm(FAULT_ALLOC, 0, 0);
-        cr_assert(err == 0 || err == -ENOMEM, "visit %d: %d", (int)visit, err);
+        err = play_run_short(p, &o, visit);
         failed += err == -ENOMEM;
         free(p);
     }

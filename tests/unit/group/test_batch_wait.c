@@ -4,7 +4,6 @@
 
 #include "attempt_rig.h"
 
-#include "base/fault.h"
 #include "base/rng.h"
 
 #define HOSTS 4
@@ -199,20 +198,6 @@ static jd_result meddle(void *arg)
     return jd_ok(NULL);
 }
 
-struct wait_run {
-    struct play *p;
-    jd_batch_options o;
-    int err;
-};
-
-static jd_result run_wait(void *arg)
-{
-    struct wait_run *run = arg;
-
-    run->err = play_run(run->p, &run->o, NULL);
-    return jd_ok(NULL);
-}
-
 ON_WORKERS(waiting_items_cancelled_at_any_point, 2, 60)
 {
     unsigned long rounds = jd_test_rounds(300);
@@ -226,9 +211,8 @@ ON_WORKERS(waiting_items_cancelled_at_any_point, 2, 60)
     meddler = jd_spawn(meddle, &m);
     rng_seed(&rng, jd_test_seed());
     for (unsigned long i = 0; i < rounds; i++) {
-        struct wait_run run = { .p = play_new(150), .err = 1 };
+        struct play_apart run = { .p = play_new(150), .err = 1 };
         jd_sem shared = JD_SEM_INIT(3);
-        jd_task *t;
 
         h.pause = rng_below(&rng, 2) ? -1 : JD_US(20);
         h.fails = (int)rng_below(&rng, 4);
@@ -242,12 +226,7 @@ ON_WORKERS(waiting_items_cancelled_at_any_point, 2, 60)
         run.o.retry_budget_percent = 300;
         run.o.item_timeout = rng_below(&rng, 2) ? JD_US(200) : 0;
         run.o.sem = rng_below(&rng, 2) ? &shared : NULL;
-        t = jd_spawn(run_wait, &run);
-        (void)jd_sleep(JD_US(rng_below(&rng, 1000)));
-        (void)jd_task_cancel(t, NULL); /* -EALREADY: it was faster */
-        (void)jd_join(t);
-        cr_assert(run.err == -ECANCELED || run.err == 0, "%d", run.err);
-        cancelled += run.err == -ECANCELED;
+        cancelled += play_cut_after(&run, JD_US(rng_below(&rng, 1000)));
         cr_assert_eq(jd_sem_value(&shared), 3); /* BR25 */
         free(run.p);
     }
@@ -405,10 +384,7 @@ ON_WORKERS(waiting_out_of_memory_at_any_point, 1, 60)
         p->more = &h;
         p->script = visit;
         o.item_sem = sem_of_host;
-        fault_arm(FAULT_ALLOC, visits, 1);
-        err = play_run(p, &o, NULL);
-        fault_arm(FAULT_ALLOC, 0, 0);
-        cr_assert(err == 0 || err == -ENOMEM, "visit %d: %d", (int)visits, err);
+        err = play_run_short(p, &o, visits);
         failed += err == -ENOMEM;
         check_hosts(&h, 1);
         free(p);

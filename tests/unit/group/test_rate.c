@@ -334,33 +334,19 @@ IN_SIMULATION(waiting_for_a_token_is_the_items_time_only, 20)
     return jd_ok(NULL);
 }
 
-struct waiting_batch {
-    struct play *p;
-    jd_batch_options o;
-    int err;
-};
-
-static jd_result run_waiting(void *arg)
-{
-    struct waiting_batch *b = arg;
-
-    b->err = play_run(b->p, &b->o, NULL);
-    return jd_ok(NULL);
-}
-
 /* BR11: no token is taken before the permit is held; a cancel while waiting for one takes none. */
 IN_SIMULATION(a_token_is_taken_last, 20)
 {
     jd_rate r;
     jd_sem sem = JD_SEM_INIT(0);
-    struct waiting_batch b = { .p = play_new(5), .err = 1 };
+    struct play_apart b = { .p = play_new(5), .err = 1 };
     jd_task *t;
 
     cr_assert_eq(jd_rate_init(&r, 0.001, 1), 0);
     b.o = play_options(b.p, 3);
     b.o.sem = &sem;
     b.o.rate = &r;
-    t = jd_spawn(run_waiting, &b);
+    t = jd_spawn(play_run_apart, &b);
     cr_assert_eq(jd_sleep(JD_MS(100)), 0);
     cr_assert_eq(jd_rate_try_acquire(&r, 1), 0); /* it was left in the bucket */
     cr_assert_eq(jd_sem_release_n(&sem, 2), 0);
