@@ -3,10 +3,9 @@
  * Callbacks, handles and timers: group A of the contract, from tasks and from plain threads.
  */
 #include <errno.h>
-#include <stdio.h>
-#include <unistd.h>
 
 #include "contract.h"
+#include "footprint.h"
 #include "jd_test.h"
 
 static void count(void *arg)
@@ -316,21 +315,10 @@ Test(callbacks, a7_a_timer_never_fires_before_its_time)
 #define TIMERS 10000
 static jd_handle *handles[TIMERS];
 
-static long resident_bytes(void)
-{
-    FILE *f = fopen("/proc/self/statm", "r");
-    long total, resident;
-
-    cr_assert_not_null(f);
-    cr_assert_eq(fscanf(f, "%ld %ld", &total, &resident), 2);
-    fclose(f);
-    return resident * sysconf(_SC_PAGESIZE);
-}
-
 static jd_result a12_main(void *arg)
 {
     atomic_int ran = 0;
-    long before = resident_bytes();
+    long before = footprint_resident_bytes();
 
     (void)arg;
     for (unsigned long round = jd_test_rounds(40); round > 0; round--) {
@@ -344,7 +332,8 @@ static jd_result a12_main(void *arg)
         }
     }
     /* All rounds together would be 60 MiB. */
-    cr_assert_leq(resident_bytes(), before + (16 << 20), "cancelled timers are gone at once");
+    cr_assert_leq(footprint_resident_bytes(), before + (16 << 20),
+                  "cancelled timers are gone at once");
     yields(2);
     cr_assert_eq(atomic_load(&ran), 0);
     return jd_ok(NULL);

@@ -3,41 +3,15 @@
  * A runtime and its process: what is left after a run, forks, signals, tasks that resist the end.
  * L11, L14, L15, M26 of the contract.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "contract.h"
+#include "footprint.h"
 #include "jd_test.h"
-
-static unsigned count_entries(const char *path)
-{
-    DIR *d = opendir(path);
-    unsigned count = 0;
-
-    cr_assert_not_null(d);
-    while (readdir(d))
-        count++;
-    closedir(d);
-    return count;
-}
-
-static unsigned count_mappings(void)
-{
-    FILE *f = fopen("/proc/self/maps", "r");
-    unsigned lines = 0;
-    int c;
-
-    cr_assert_not_null(f);
-    while ((c = fgetc(f)) != EOF)
-        lines += c == '\n';
-    fclose(f);
-    return lines;
-}
 
 static jd_result busy_main(void *arg)
 {
@@ -64,16 +38,16 @@ Test(process_life, m26_after_a_run_no_thread_descriptor_or_mapping_is_left, .tim
     if (jd_test_is_emulated())
         jd_test_skip("qemu-user has threads and mappings of its own");
     cr_assert_eq(run_workers(3, busy_main, NULL).error, 0);
-    threads = count_entries("/proc/self/task");
-    fds = count_entries("/proc/self/fd");
+    threads = footprint_threads();
+    fds = footprint_descriptors();
     for (unsigned i = 0; i < 20; i++) {
         cr_assert_eq(run_workers(3, busy_main, NULL).error, 0);
-        cr_assert_eq(count_entries("/proc/self/task"), threads);
-        cr_assert_eq(count_entries("/proc/self/fd"), fds);
+        cr_assert_eq(footprint_threads(), threads);
+        cr_assert_eq(footprint_descriptors(), fds);
         if (i == 4)
-            mappings = count_mappings();
+            mappings = footprint_mappings();
     }
-    cr_assert_leq(count_mappings(), mappings + 8, "not one for each run");
+    cr_assert_leq(footprint_mappings(), mappings + 8, "not one for each run");
 }
 
 static int child_status(pid_t pid)

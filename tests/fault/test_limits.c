@@ -19,6 +19,7 @@
 
 #include "base/fault.h"
 #include "filter.h"
+#include "footprint.h"
 #include "jd_test.h"
 
 static void plain_builds_only(void)
@@ -68,18 +69,6 @@ static void crowd_end(struct crowd *c, long n)
     jd_future_unref(c->gate);
 }
 
-static long count_vmas(void)
-{
-    FILE *file = fopen("/proc/self/maps", "re");
-    long lines = 0;
-
-    for (int c = 0; file && (c = fgetc(file)) != EOF;)
-        lines += c == '\n';
-    if (file)
-        (void)fclose(file);
-    return lines;
-}
-
 static long number_in(const char *path)
 {
     FILE *file = fopen(path, "re");
@@ -101,9 +90,10 @@ static jd_result more_stacks_than_mappings(void *arg)
 
     (void)arg;
     n = crowd_fill(&c, wanted);
-    fprintf(stderr, "# %ld of %ld tasks wait, %ld mappings of %ld\n", n, wanted, count_vmas(), max);
+    fprintf(stderr, "# %ld of %ld tasks wait, %u mappings of %ld\n", n, wanted,
+            footprint_mappings(), max);
     cr_expect_eq(n, wanted, "the guards' budget must not limit the tasks");
-    cr_expect_lt(count_vmas(), max);
+    cr_expect_lt(footprint_mappings(), max);
     cr_assert_eq(jd_runtime_info(jd_runtime_current(), &info), 0);
     cr_expect_eq(info.guard_pages, 0, "from the budget on there are canaries, and it says so");
     crowd_end(&c, n);

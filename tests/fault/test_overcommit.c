@@ -12,17 +12,16 @@
 #include <errno.h>
 #include <sched.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <unistd.h>
 
 #include <jackdaw/jackdaw.h>
 
 #include "filter.h"
+#include "footprint.h"
 #include "jd_test.h"
 
 #define CROWD 200
@@ -209,22 +208,10 @@ static jd_result shortages(void *arg)
     return jd_ok(arg);
 }
 
-/* Bytes of address space, from /proc/self/statm. */
-static long address_space(void)
-{
-    FILE *file = fopen("/proc/self/statm", "re");
-    long pages = 0;
-
-    cr_assert_not_null(file);
-    cr_assert_eq(fscanf(file, "%ld", &pages), 1);
-    (void)fclose(file);
-    return pages * sysconf(_SC_PAGESIZE);
-}
-
 static void run_shortages(unsigned reactor)
 {
     jd_config cfg = JD_CONFIG_INIT;
-    long before = address_space();
+    long before = footprint_mapped_bytes();
     jd_result r;
 
     cfg.flags = JD_NO_ENV;
@@ -234,7 +221,8 @@ static void run_shortages(unsigned reactor)
     if (r.error == -ENOSYS || r.error == -EPERM)
         jd_test_skip("no io_uring here");
     cr_assert_eq(r.error, 0, "%s", jd_strerror(r.error));
-    cr_assert_lt(address_space() - before, 512L << 20, "a region of stacks is still mapped");
+    cr_assert_lt(footprint_mapped_bytes() - before, 512L << 20,
+                 "a region of stacks is still mapped");
     atomic_store(&kernel.short_of_memory, true);
     r = jd_run(answer, NULL, &cfg);
     cr_assert_eq(r.error, -ENOMEM, "%s", jd_strerror(r.error));

@@ -3,24 +3,12 @@
 #define DIAL_RIG_H
 
 /*
- * What the tests of dialling share: counting descriptors, and a listener that does not answer.
+ * What the tests of dialling share: a listener that does not answer.
  */
-#include <dirent.h>
 #include <poll.h>
 
 #include "io/address.h"
 #include "io_test.h"
-
-static unsigned open_descriptors(void)
-{
-    DIR *dir = opendir("/proc/self/fd");
-    unsigned n = 0;
-
-    while (readdir(dir))
-        n++;
-    closedir(dir);
-    return n;
-}
 
 /* held[0] counts them. */
 __attribute__((unused)) static void fill_backlog(const char *text, int *held)

@@ -3,6 +3,7 @@
  * jd_dial(): numeric addresses, names, and what a cancel leaves behind: no descriptor.
  */
 #include "dial_rig.h"
+#include "footprint.h"
 
 #include <sys/un.h>
 
@@ -51,7 +52,7 @@ static void dials(const char *listen_at, const char *dial_host)
 
 static jd_result numeric_body(void *arg)
 {
-    unsigned before = open_descriptors();
+    unsigned before = footprint_descriptors();
 
     (void)arg;
     dials("127.0.0.1:0", NULL);
@@ -60,7 +61,7 @@ static jd_result numeric_body(void *arg)
     dials("unix:/tmp/jd-test-dial.sock", NULL);
     cr_assert_eq(unlink("/tmp/jd-test-dial.sock"), 0);
     dials(":0", NULL);
-    cr_assert_eq(open_descriptors(), before);
+    cr_assert_eq(footprint_descriptors(), before);
     return jd_ok(NULL);
 }
 
@@ -71,12 +72,12 @@ Test(dial, reaches_what_jd_local_address_printed)
 
 static jd_result name_body(void *arg)
 {
-    unsigned before = open_descriptors();
+    unsigned before = footprint_descriptors();
 
     (void)arg;
     dials("127.0.0.1:0", "localhost"); /* maybe after a refused attempt over IPv6 */
     dials(":0", "localhost");
-    cr_assert_eq(open_descriptors(), before);
+    cr_assert_eq(footprint_descriptors(), before);
     return jd_ok(NULL);
 }
 
@@ -88,7 +89,7 @@ Test(dial, resolves_a_name)
 static jd_result refused_body(void *arg)
 {
     char address[64], name[64];
-    unsigned before = open_descriptors();
+    unsigned before = footprint_descriptors();
     int fd = jd_listen("127.0.0.1:0", 0, 0), error;
 
     (void)arg;
@@ -100,7 +101,7 @@ static jd_result refused_body(void *arg)
     cr_assert_eq(error, -ECONNREFUSED, "%s", jd_strerror(error));
     cr_assert_eq(jd_dial("unix:@jd-test-nobody"), -ECONNREFUSED);
     cr_assert_eq(jd_dial("unix:/nonexistent/socket"), -ENOENT);
-    cr_assert_eq(open_descriptors(), before);
+    cr_assert_eq(footprint_descriptors(), before);
     return jd_ok(NULL);
 }
 
@@ -176,12 +177,12 @@ static jd_result full_backlog_body(void *arg)
     } while (connect(filler[n], (struct sockaddr *)&un, len) == 0 && ++n < 8);
     cr_assert_lt(n, 8);
     close(filler[n]);
-    before = open_descriptors();
+    before = footprint_descriptors();
     jd_scope_open(&limit, JD_MS(30));
     fd = jd_dial("unix:@jd-test-full");
     fd = (int)jd_scope_close_with(&limit, fd);
     cr_assert_eq(fd, -ETIMEDOUT, "%s", jd_strerror(fd));
-    cr_assert_eq(open_descriptors(), before); /* nothing was left open */
+    cr_assert_eq(footprint_descriptors(), before); /* nothing was left open */
     char address[] = "unix:@jd-test-full";
     task = jd_spawn(dial_run, address);
     cr_assert_eq(jd_yield(), 0);
@@ -208,7 +209,7 @@ static jd_result cancel_body(void *arg)
 {
     char address[64], name[64];
     int listener = jd_listen("127.0.0.1:0", 0, 0);
-    unsigned before = open_descriptors();
+    unsigned before = footprint_descriptors();
 
     (void)arg;
     cr_assert_eq(jd_local_address(listener, address, sizeof(address)), 0);
@@ -227,7 +228,7 @@ static jd_result cancel_body(void *arg)
             cr_assert_eq(r.error, -ECANCELED, "%s", jd_strerror(r.error));
     }
     /* Abandoned look-ups may hold a descriptor for a moment yet. */
-    while (open_descriptors() > before) /* bounded by the test's timeout */
+    while (footprint_descriptors() > before) /* bounded by the test's timeout */
         cr_assert_eq(jd_yield(), 0);
     cr_assert_eq(jd_close(listener), 0);
     return jd_ok(NULL);

@@ -5,6 +5,7 @@
  */
 #include "dial_rig.h"
 #include "fake_names.h"
+#include "footprint.h"
 
 #include "io/dial.h"
 
@@ -38,7 +39,7 @@ static jd_result race_body(void *arg)
     fill_backlog(text, held);
     cr_assert_eq(jd_local_address(good, text, sizeof(text)), 0);
     cr_assert_eq(address_parse(text, &list[2]), 0);
-    before = open_descriptors();
+    before = footprint_descriptors();
     start = jd_now();
     client = dial_list(list, 3);
     cr_assert_geq(client, 0, "%s", jd_strerror(client));
@@ -47,15 +48,15 @@ static jd_result race_body(void *arg)
     cr_assert_geq(fd, 0);
     cr_assert_eq(jd_close(fd), 0);
     cr_assert_eq(jd_close(client), 0);
-    cr_assert_eq(open_descriptors(), before);
+    cr_assert_eq(footprint_descriptors(), before);
     list[2] = list[0]; /* refused, silent, refused: nobody wins until the caller's time is over */
     jd_scope_open(&limit, JD_MS(300));
     fd = (int)jd_scope_close_with(&limit, dial_list(list, 3));
     cr_assert_eq(fd, -ETIMEDOUT, "%s", jd_strerror(fd));
-    cr_assert_eq(open_descriptors(), before);
+    cr_assert_eq(footprint_descriptors(), before);
     list[1] = list[0];
     cr_assert_eq(dial_list(list, 3), -ECONNREFUSED);
-    cr_assert_eq(open_descriptors(), before);
+    cr_assert_eq(footprint_descriptors(), before);
     while (held[0] > 0)
         cr_assert_eq(jd_close(held[held[0]--]), 0);
     cr_assert_eq(jd_close(silent), 0);
@@ -116,7 +117,7 @@ static jd_result all_refuse_body(void *arg)
 {
     static const char *const order[] = { "[::1]", "127.0.0.2", "[::1]", "127.0.0.3", "127.0.0.4" };
     jd_dial_attempt attempts[ROOM];
-    unsigned before = open_descriptors(), count = 99;
+    unsigned before = footprint_descriptors(), count = 99;
     char port[8];
     int fd;
 
@@ -134,7 +135,7 @@ static jd_result all_refuse_body(void *arg)
         told(&attempts[i], order[i], port, order[i][0] == '[' ? attempts[i].error : -ECONNREFUSED);
     cr_assert_lt(attempts[0].error, 0);
     cr_assert_eq(attempts[2].error, attempts[0].error);
-    cr_assert_eq(open_descriptors(), before);
+    cr_assert_eq(footprint_descriptors(), before);
     return jd_ok(arg);
 }
 
@@ -216,7 +217,7 @@ static jd_result stagger_body(void *arg)
     names_reset();
     names_add("127.0.0.2:1");
     names_add("127.0.0.3:1");
-    before = open_descriptors();
+    before = footprint_descriptors();
     start = jd_now();
     fd = dial_fake(port, JD_MS(5), attempts, &count);
     cr_assert_geq(fd, 0, "%s", jd_strerror(fd));
@@ -225,7 +226,7 @@ static jd_result stagger_body(void *arg)
     told(&attempts[0], "127.0.0.2", port, -ECANCELED);
     told(&attempts[1], "127.0.0.3", port, 0);
     cr_assert_eq(jd_close(fd), 0);
-    cr_assert_eq(open_descriptors(), before);
+    cr_assert_eq(footprint_descriptors(), before);
     while (held[0] > 0)
         cr_assert_eq(jd_close(held[held[0]--]), 0);
     cr_assert_eq(jd_close(silent), 0);
@@ -250,7 +251,7 @@ static jd_result winners_body(void *arg)
     names_add("127.0.0.2:1");
     names_add("127.0.0.3:1");
     names_add("127.0.0.4:1");
-    before = open_descriptors();
+    before = footprint_descriptors();
     for (unsigned long i = 0; i < jd_test_rounds(100); i++) {
         unsigned connected = 0;
         int fd = dial_fake(port, 1, attempts, &count);
@@ -263,7 +264,7 @@ static jd_result winners_body(void *arg)
         cr_assert_eq(connected, 1);
         more += count > 1;
         cr_assert_eq(jd_close(fd), 0);
-        cr_assert_eq(open_descriptors(), before);
+        cr_assert_eq(footprint_descriptors(), before);
     }
     (void)more; /* the simulator makes sure that there are some */
     cr_assert_eq(jd_close(listener), 0);

@@ -3,7 +3,6 @@
  * jd_curl_get() and jd_curl_perform() against a server of jd_serve() in the same runtime: every body
  * runs on each port, with one worker and with two.
  */
-#include <dirent.h>
 #include <stdatomic.h>
 
 #include <curl/curl.h>
@@ -11,6 +10,7 @@
 #include <jackdaw/curl.h>
 
 #include "../io/io_test.h"
+#include "footprint.h"
 
 #define REQUEST_BYTES 4096
 #define BIG (1024 * 1024)
@@ -722,18 +722,6 @@ Test(curl, sockets_that_libcurl_closes_may_come_back_as_ours, .timeout = 30)
     on_each_port_with_server(check_numbers);
 }
 
-static unsigned open_descriptors(void)
-{
-    DIR *folder = opendir("/proc/self/fd");
-    unsigned count = 0;
-
-    cr_assert_not_null(folder);
-    while (readdir(folder))
-        count++;
-    closedir(folder);
-    return count;
-}
-
 static void check_some(void)
 {
     check_many();
@@ -745,9 +733,9 @@ Test(curl, a_runtime_that_ends_closes_its_connections)
     unsigned before;
 
     on_each_port_with_server(check_some); /* what the process opens once */
-    before = open_descriptors();
+    before = footprint_descriptors();
     on_each_port_with_server(check_some);
-    cr_assert_eq(open_descriptors(), before);
+    cr_assert_eq(footprint_descriptors(), before);
 }
 
 static jd_result leave_them(void *arg)

@@ -20,6 +20,7 @@
 
 #include <jackdaw/jackdaw.h>
 
+#include "footprint.h"
 #include "jd_test.h"
 
 #define SWITCHES_MAX 2
@@ -87,30 +88,6 @@ static struct activity activity_of_others(void)
     }
     closedir(tasks);
     return sum;
-}
-
-static int entries_of(const char *dir)
-{
-    DIR *d = opendir(dir);
-    int n = 0;
-
-    cr_assert_not_null(d);
-    while (readdir(d))
-        n++;
-    closedir(d);
-    return n;
-}
-
-static int count_vmas(void)
-{
-    FILE *file = fopen("/proc/self/maps", "re");
-    int lines = 0;
-
-    for (int c = 0; file && (c = fgetc(file)) != EOF;)
-        lines += c == '\n';
-    if (file)
-        (void)fclose(file);
-    return lines;
 }
 
 static void nap(int64_t ns)
@@ -280,21 +257,23 @@ static void run_once(unsigned reactor)
 
 static void nothing_left(unsigned reactor)
 {
-    int threads, fds, vmas;
+    unsigned threads, fds, vmas;
 
     only_our_threads();
     for (int i = 0; i < WARM_UP_RUNS; i++)
         run_once(reactor);
-    threads = entries_of("/proc/self/task");
-    fds = entries_of("/proc/self/fd");
-    vmas = count_vmas();
+    threads = footprint_threads();
+    fds = footprint_descriptors();
+    vmas = footprint_mappings();
     for (int i = 0; i < RUNS; i++)
         run_once(reactor);
-    cr_expect_eq(entries_of("/proc/self/task"), threads);
-    cr_expect_eq(entries_of("/proc/self/fd"), fds);
+    cr_expect_eq(footprint_threads(), threads);
+    cr_expect_eq(footprint_descriptors(), fds);
     /* The allocator may keep a little more or less; what grows with the runs is ours. */
-    cr_expect_lt(count_vmas(), vmas + RUNS / 2, "%d mappings before, %d after", vmas, count_vmas());
-    fprintf(stderr, "# after %d more runs: %d mappings, before %d\n", RUNS, count_vmas(), vmas);
+    cr_expect_lt(footprint_mappings(), vmas + RUNS / 2, "%u mappings before, %u after", vmas,
+                 footprint_mappings());
+    fprintf(stderr, "# after %d more runs: %u mappings, before %u\n", RUNS, footprint_mappings(),
+            vmas);
 }
 
 Test(idle, nothing_left_uring, .timeout = 30)

@@ -8,7 +8,6 @@
  * laws.c has those of tasks, permits and items. Bounded by operations; repeat a run with
  * JD_TEST_SEED.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -19,6 +18,7 @@
 
 #include <jackdaw/jackdaw.h>
 
+#include "footprint.h"
 #include "jd_test.h"
 #include "laws.h"
 
@@ -204,18 +204,6 @@ static struct {
     atomic_uint next_user;
 } net;
 
-static long open_files(void)
-{
-    DIR *dir = opendir("/proc/self/fd");
-    long n = 0;
-
-    cr_assert_not_null(dir);
-    while (readdir(dir))
-        n++;
-    closedir(dir);
-    return n;
-}
-
 /* Echoes byte by byte; sometimes leaves before the other one does. */
 static void echo(int fd, void *arg)
 {
@@ -288,7 +276,7 @@ static jd_result law_of_connections(void *arg)
 {
     unsigned long rounds = jd_test_rounds(100);
     struct rng rng = rng_of(400000);
-    long before = open_files();
+    unsigned before = footprint_descriptors();
     int listener = jd_listen("127.0.0.1:0", 0, 0);
 
     (void)arg;
@@ -302,7 +290,7 @@ static jd_result law_of_connections(void *arg)
     cr_assert_eq(net.left, net.handled);
     cr_assert_gt(net.handled, 0);
     cr_assert_gt(net.cancels, 0);
-    cr_assert_eq(open_files(), before);
+    cr_assert_eq(footprint_descriptors(), before);
     return jd_ok(NULL);
 }
 

@@ -21,6 +21,7 @@
 
 #include <jackdaw/jackdaw.h>
 
+#include "footprint.h"
 #include "jd_test.h"
 
 #define TASKS_MAX 1000000L
@@ -40,7 +41,7 @@ struct bill {
     long tasks;
     double bytes_each;
     double rss_each, tables_each;
-    long vmas;
+    unsigned vmas;
     long early;   /* awake before the others were asleep */
     long refused; /* spawns that answered NULL */
     long woken;
@@ -60,18 +61,6 @@ static long proc_kib(const char *file_name, const char *key)
     if (file)
         (void)fclose(file);
     return kib;
-}
-
-static long count_vmas(void)
-{
-    FILE *file = fopen("/proc/self/maps", "re");
-    long lines = 0;
-
-    for (int c = 0; file && (c = fgetc(file)) != EOF;)
-        lines += c == '\n';
-    if (file)
-        (void)fclose(file);
-    return lines;
 }
 
 /* By whoever goes to sleep: its own place in line says how the machine keeps up. */
@@ -107,7 +96,7 @@ static void measure(struct bill *bill, long rss, long tables)
     bill->rss_each = (double)(proc_kib("/proc/self/status", "VmRSS:") - rss) * 1024.0 / tasks;
     bill->tables_each = (double)(proc_kib("/proc/self/status", "VmPTE:") - tables) * 1024.0 / tasks;
     bill->bytes_each = bill->rss_each + bill->tables_each;
-    bill->vmas = count_vmas();
+    bill->vmas = footprint_mappings();
 }
 
 static void crowd_run(struct crowd *c, struct bill *bill)
@@ -167,7 +156,7 @@ static void million(size_t stack_bytes, double kib_max)
     cfg.stack_bytes = stack_bytes;
     cr_assert_eq(jd_run(main_task, &bill, &cfg).error, 0);
     fprintf(stderr,
-            "# %zu KiB stacks: %.0f B each (%.0f resident, %.0f page tables), %ld mappings, "
+            "# %zu KiB stacks: %.0f B each (%.0f resident, %.0f page tables), %u mappings, "
             "spawned in %.0f ns and woken in %.0f ns each\n",
             stack_bytes / 1024, bill.bytes_each, bill.rss_each, bill.tables_each, bill.vmas,
             bill.spawn_ns, bill.wake_ns);

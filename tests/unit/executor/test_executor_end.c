@@ -3,24 +3,13 @@
  * The end of pools: shutdown with and without what is pending, deadlines, the last reference, the end
  * of a runtime, fork. Contract X4, X5, X9, L17.
  */
-#include <dirent.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "executor_rig.h"
 #include "fiber/sanitizer.h"
-
-static unsigned count_threads(void)
-{
-    DIR *d = opendir("/proc/self/task");
-    unsigned count = 0;
-
-    while (readdir(d))
-        count++;
-    closedir(d);
-    return count;
-}
+#include "footprint.h"
 
 /* --- Shutdown --------------------------------------------------------------------------------------- */
 
@@ -224,7 +213,7 @@ Test(executor_end, a_pool_that_nobody_holds_finishes_what_it_has_and_goes, .time
     unsigned before;
 
     first_thread();
-    before = count_threads();
+    before = footprint_threads();
     for (unsigned long round = 0; round < jd_test_rounds(200); round++) {
         jd_executor *e = pool_of(3);
         atomic_int ran = 0;
@@ -239,7 +228,7 @@ Test(executor_end, a_pool_that_nobody_holds_finishes_what_it_has_and_goes, .time
         }
         cr_assert_eq(ran, 20);
     }
-    while (count_threads() > before) /* bounded by the timeout */
+    while (footprint_threads() > before) /* bounded by the timeout */
         sched_yield();
 }
 
@@ -248,7 +237,7 @@ Test(executor_end, after_a_shutdown_no_thread_is_left)
     unsigned before;
 
     first_thread();
-    before = count_threads();
+    before = footprint_threads();
     for (unsigned long round = 0; round < jd_test_rounds(200); round++) {
         jd_executor *e = pool_of(3);
         atomic_int ran = 0;
@@ -256,7 +245,7 @@ Test(executor_end, after_a_shutdown_no_thread_is_left)
         for (int i = 0; i < 10; i++)
             jd_future_unref(jd_run_in_executor(e, count_up, &ran));
         cr_assert_eq(jd_executor_shutdown(e, 0, JD_FOREVER), 0);
-        while (count_threads() > before) /* joined; the kernel's list may lag behind */
+        while (footprint_threads() > before) /* joined; the kernel's list may lag behind */
             sched_yield();
         cr_assert_eq(ran, 10);
         jd_executor_unref(e);

@@ -7,12 +7,11 @@
 #include <execinfo.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "fiber/fiber.h"
 #include "fiber/stack.h"
+#include "footprint.h"
 #include "jd_test.h"
 
 void fiber_start_asm(void);
@@ -285,20 +284,10 @@ static void entry_ends(struct fiber *prev)
     fiber_abandon(self, prev);
 }
 
-static size_t mapped_bytes(void)
-{
-    size_t pages = 0;
-    FILE *file = fopen("/proc/self/statm", "re");
-    cr_assert_not_null(file);
-    cr_assert_eq(fscanf(file, "%zu", &pages), 1);
-    (void)fclose(file);
-    return pages * (size_t)sysconf(_SC_PAGESIZE);
-}
-
 Test(fiber, a_stack_has_many_lives, .init = setup, .fini = teardown)
 {
     struct fiber *first = NULL;
-    size_t before = mapped_bytes();
+    long before = footprint_mapped_bytes();
     for (int i = 0; i < 10000; i++) {
         self = start(entry_ends);
         if (!first)
@@ -306,7 +295,7 @@ Test(fiber, a_stack_has_many_lives, .init = setup, .fini = teardown)
         cr_assert_eq(self, first, "the newest stack is the hottest: it is reused at once");
         finish(self);
     }
-    cr_assert_lt(mapped_bytes() - before, (size_t)1 << 30, "TSan keeps 256 KiB per fiber");
+    cr_assert_lt(footprint_mapped_bytes() - before, 1L << 30, "TSan keeps 256 KiB per fiber");
 }
 
 #if FIBER_ASAN
@@ -343,14 +332,14 @@ static void entry_is_left_in_deep_frames(struct fiber *prev)
 
 Test(fiber, nothing_of_asan_outlives_a_life, .init = setup, .fini = teardown)
 {
-    size_t before = mapped_bytes();
+    long before = footprint_mapped_bytes();
     for (int i = 0; i < 1000; i++) {
         self = start(entry_is_left_in_deep_frames);
         size_t bytes = (size_t)(self->high - self->low);
         cr_assert_null(__asan_region_is_poisoned(self->low, bytes), "red zones of the last life");
         finish(self);
     }
-    cr_assert_lt(mapped_bytes() - before, (size_t)1 << 30, "a fake stack takes megabytes");
+    cr_assert_lt(footprint_mapped_bytes() - before, 1L << 30, "a fake stack takes megabytes");
 }
 #endif
 

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "fiber/stack.h"
+#include "footprint.h"
 #include "jd_test.h"
 
 static struct stack_pool pool;
@@ -144,28 +145,17 @@ Test(guard, canary_costs_no_memory_until_it_is_hit)
     stack_pool_fini(&pool);
 }
 
-static size_t count_vmas(void)
-{
-    size_t lines = 0;
-    FILE *file = fopen("/proc/self/maps", "re");
-    cr_assert_not_null(file);
-    for (int c; (c = fgetc(file)) != EOF;)
-        lines += c == '\n';
-    (void)fclose(file);
-    return lines;
-}
-
 Test(guard, forty_thousand_stacks_are_a_few_vmas, .timeout = 30)
 {
     enum { N = 40000 }; /* mprotect would stop at 32,753 */
     if (FIBER_TSAN || tools_is_valgrind())
         jd_test_skip("the tool's own mappings count as well");
     struct stack_stats stats;
-    size_t before = count_vmas();
+    size_t before = footprint_mappings();
     if (!is_kind_there(STACK_GUARD_MADV))
         jd_test_skip("no MADV_GUARD_INSTALL before Linux 6.13");
     cr_assert_eq(stack_pool_reserve(&pool, N), 0);
-    cr_assert_lt(count_vmas(), before + 16);
+    cr_assert_lt(footprint_mappings(), before + 16);
     stack_pool_stats(&pool, &stats);
     cr_assert_geq(stats.carved, N);
     cr_assert_eq(stats.canary_slots, 0);
@@ -188,11 +178,11 @@ Test(guard, mprotect_leaves_half_of_the_vmas, .timeout = 30)
     }
     if (max > 2 * N)
         jd_test_skip("vm.max_map_count is raised: the test would need too many stacks");
-    size_t before = count_vmas();
+    size_t before = footprint_mappings();
     for (int life = 0; life < 2; life++) { /* the budget comes back when a pool ends */
         cr_assert(is_kind_there(STACK_GUARD_MPROTECT));
         cr_assert_eq(stack_pool_reserve(&pool, N), 0);
-        cr_assert_leq(count_vmas(), before + max / 2 + 16);
+        cr_assert_leq(footprint_mappings(), before + max / 2 + 16);
         stack_pool_stats(&pool, &stats);
         cr_assert_eq(stats.canary_slots, stats.carved - max / 4);
         cr_assert_eq(stats.guard, STACK_GUARD_CANARY, "what the next slot gets");

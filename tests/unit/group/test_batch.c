@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Batches: options, delivery within the limit, progress, nesting, memory (BR1-BR5, BR19, BR22, BR23). */
 #include <limits.h>
-#include <stdio.h>
-#include <unistd.h>
 
 #include "batch_rig.h"
+#include "flat_run.h"
 
 ON_WORKERS(wrong_options_are_refused, 1, 10)
 {
@@ -210,17 +209,6 @@ ON_WORKERS(batches_nest, 2, 10)
  * BR1, BR28: flat memory over many items.
  */
 
-static long resident_kib(void)
-{
-    FILE *f = fopen("/proc/self/statm", "r");
-    long pages = 0;
-
-    cr_assert_not_null(f);
-    cr_assert_eq(fscanf(f, "%*d %ld", &pages), 1);
-    fclose(f);
-    return pages * (sysconf(_SC_PAGESIZE) / 1024);
-}
-
 static int many_source(void *ctx, void **ret_item)
 {
     unsigned long *left = ctx;
@@ -240,22 +228,15 @@ ON_WORKERS(memory_does_not_grow_with_the_items, 1, 100)
     unsigned long warm_up = 100000, left = warm_up, items = jd_test_rounds(10000000);
     jd_batch_options o = JD_BATCH_OPTIONS_INIT;
     jd_batch_stats s = JD_BATCH_STATS_INIT;
-    long before;
-    int64_t start;
+    struct flat_run run;
 
     o.limit = 50;
     o.ctx = &left;
     cr_assert_eq(jd_batch_run(many_source, no_op, NULL, &o, &s), 0);
     left = items;
-    before = resident_kib();
-    start = jd_now();
+    run = flat_run_begin();
     cr_assert_eq(jd_batch_run(many_source, no_op, NULL, &o, &s), 0);
-    start = jd_now() - start;
+    flat_run_end(&run, items);
     cr_assert_eq(s.ok, items);
-    printf("# %lu items, %.0f ns each, resident memory %+ld KiB\n", items,
-           (double)start / (double)items, resident_kib() - before);
-#ifndef JD_TEST_RUNNER /* a sanitizer keeps freed memory */
-    cr_assert_lt(resident_kib() - before, 4096);
-#endif
     return jd_ok(NULL);
 }
