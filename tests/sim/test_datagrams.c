@@ -11,33 +11,11 @@
 #include "base/clock.h"
 #include "io/op_wait.h"
 #include "jd_test.h"
+#include "run_seeds.h"
 #include "seeds.h"
-#include "sim/sim.h"
 #include "sweep.h"
 
 #include <jackdaw/jackdaw.h>
-
-#define CHECK(condition) \
-    do { \
-        if (!(condition)) \
-            return jd_err(-(__LINE__ + 1000)); /* above every errno */ \
-    } while (0)
-
-static void run_seeds(jd_fn fn, void *arg, unsigned seeds, unsigned faults, unsigned flags)
-{
-    jd_sim_options o = JD_SIM_OPTIONS_INIT;
-
-    o.fault_percent = faults;
-    o.flags = JD_SIM_NO_ENOMEM | flags;
-    for_each_seed(seed, seeds) {
-        jd_result r = jd_sim_run(seed, fn, arg, &o);
-
-        cr_assert_eq(r.error, 0, "seed %lu: line %d, or errno", (unsigned long)seed,
-                     -r.error - 1000);
-        cr_assert_eq(sim_last().open_files, 0, "seed %lu", (unsigned long)seed);
-        cr_assert_eq(sim_last().handles, 0, "seed %lu", (unsigned long)seed);
-    }
-}
 
 /* --- Messages ------------------------------------------------------------------------------------ */
 
@@ -147,7 +125,7 @@ Test(sim_datagrams, udp_loses_doubles_and_reorders_but_never_mixes)
 {
     struct seen seen = { 0 };
 
-    run_seeds(udp, &seen, 100, 10, 0);
+    run_seeds(udp, &seen, 100, 10, JD_SIM_NO_ENOMEM);
     if (!seeds_given()) {
         cr_assert_gt(seen.lost, 0);
         cr_assert_gt(seen.doubled, 0);
@@ -159,9 +137,9 @@ Test(sim_datagrams, without_faults_udp_is_in_order)
 {
     struct seen seen = { 0 };
 
-    run_seeds(udp, &seen, 100, 0, 0);
+    run_seeds(udp, &seen, 100, 0, JD_SIM_NO_ENOMEM);
     cr_assert_eq(seen.lost + seen.doubled + seen.overtaken, 0);
-    run_seeds(udp, &seen, 100, 5, JD_SIM_NO_ERRORS);
+    run_seeds(udp, &seen, 100, 5, JD_SIM_NO_ENOMEM | JD_SIM_NO_ERRORS);
     cr_assert_eq(seen.doubled + seen.overtaken, 0); /* lost: for want of room */
 }
 
@@ -169,8 +147,8 @@ Test(sim_datagrams, a_unix_pair_loses_nothing)
 {
     struct seen seen = { 0 };
 
-    run_seeds(pair, &seen, 100, 0, 0);
-    run_seeds(pair, &seen, 100, 10, 0);
+    run_seeds(pair, &seen, 100, 0, JD_SIM_NO_ENOMEM);
+    run_seeds(pair, &seen, 100, 10, JD_SIM_NO_ENOMEM);
     cr_assert_eq(seen.lost + seen.doubled + seen.overtaken, 0);
 }
 
@@ -211,7 +189,7 @@ static jd_result edges(void *arg)
 
 Test(sim_datagrams, sizes_names_and_nobody)
 {
-    run_seeds(edges, NULL, 100, 0, 0);
+    run_seeds(edges, NULL, 100, 0, JD_SIM_NO_ENOMEM);
 }
 
 static jd_result too_long(void *arg)
@@ -228,7 +206,7 @@ static jd_result too_long(void *arg)
 
 Test(sim_datagrams, a_message_that_is_too_long_is_refused)
 {
-    run_seeds(too_long, NULL, 10, 0, 0);
+    run_seeds(too_long, NULL, 10, 0, JD_SIM_NO_ENOMEM);
 }
 
 /* A sender waits for room, and learns that the reader has gone. */
@@ -264,7 +242,7 @@ static jd_result reader_goes(void *arg)
 
 Test(sim_datagrams, a_unix_sender_waits_for_room)
 {
-    run_seeds(reader_goes, NULL, 100, 0, 0);
+    run_seeds(reader_goes, NULL, 100, 0, JD_SIM_NO_ENOMEM);
 }
 
 /* --- Names in messages: the ops that recvfrom and sendto are made of -------------------------------- */
@@ -337,7 +315,7 @@ static jd_result two_clients(void *arg)
 
 Test(sim_datagrams, a_server_answers_the_name_that_a_message_came_from)
 {
-    run_seeds(two_clients, NULL, 100, 0, 0);
+    run_seeds(two_clients, NULL, 100, 0, JD_SIM_NO_ENOMEM);
 }
 
 /* --- Cancelled at every checkpoint ------------------------------------------------------------------ */

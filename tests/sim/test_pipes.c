@@ -8,33 +8,11 @@
 #include <string.h>
 
 #include "jd_test.h"
+#include "run_seeds.h"
 #include "seeds.h"
-#include "sim/sim.h"
 #include "sweep.h"
 
 #include <jackdaw/jackdaw.h>
-
-#define CHECK(condition) \
-    do { \
-        if (!(condition)) \
-            return jd_err(-(__LINE__ + 1000)); /* above every errno */ \
-    } while (0)
-
-static void run_seeds(jd_fn fn, void *arg, unsigned seeds, unsigned faults)
-{
-    jd_sim_options o = JD_SIM_OPTIONS_INIT;
-
-    o.fault_percent = faults;
-    o.flags = JD_SIM_NO_ENOMEM; /* what fails for memory is in the sweep below */
-    for_each_seed(seed, seeds) {
-        jd_result r = jd_sim_run(seed, fn, arg, &o);
-
-        cr_assert_eq(r.error, 0, "seed %lu: line %d, or errno", (unsigned long)seed,
-                     -r.error - 1000);
-        cr_assert_eq(sim_last().open_files, 0, "seed %lu", (unsigned long)seed);
-        cr_assert_eq(sim_last().handles, 0, "seed %lu", (unsigned long)seed);
-    }
-}
 
 /* --- Bytes in order, over two pipes and three tasks ------------------------------------------- */
 
@@ -133,8 +111,8 @@ Test(sim_pipes, bytes_arrive_in_order_and_then_the_end)
 {
     struct stage total = { .in = -1 };
 
-    run_seeds(three_stages, &total, 100, 0);
-    run_seeds(three_stages, &total, 100, 20);
+    run_seeds(three_stages, &total, 100, 0, JD_SIM_NO_ENOMEM);
+    run_seeds(three_stages, &total, 100, 20, JD_SIM_NO_ENOMEM);
     cr_assert(seeds_given() || (total.short_reads > 0 && total.short_writes > 0));
 }
 
@@ -187,8 +165,8 @@ static jd_result records_whole(void *arg)
 
 Test(sim_pipes, records_up_to_pipe_buf_are_not_mixed)
 {
-    run_seeds(records_whole, NULL, 50, 0);
-    run_seeds(records_whole, NULL, 50, 20);
+    run_seeds(records_whole, NULL, 50, 0, JD_SIM_NO_ENOMEM);
+    run_seeds(records_whole, NULL, 50, 20, JD_SIM_NO_ENOMEM);
 }
 
 /* --- Ends --------------------------------------------------------------------------------------- */
@@ -223,8 +201,8 @@ static jd_result reader_goes(void *arg)
 
 Test(sim_pipes, a_writer_without_reader_gets_epipe)
 {
-    run_seeds(reader_goes, NULL, 50, 0);
-    run_seeds(reader_goes, NULL, 50, 20);
+    run_seeds(reader_goes, NULL, 50, 0, JD_SIM_NO_ENOMEM);
+    run_seeds(reader_goes, NULL, 50, 20, JD_SIM_NO_ENOMEM);
 }
 
 static jd_result wait_for_byte(void *arg)
@@ -269,7 +247,7 @@ static jd_result polled(void *arg)
 
 Test(sim_pipes, poll_tells_bytes_room_and_ends)
 {
-    run_seeds(polled, NULL, 100, 0);
+    run_seeds(polled, NULL, 100, 0, JD_SIM_NO_ENOMEM);
 }
 
 static jd_result read_closed(void *arg)
@@ -296,7 +274,7 @@ static jd_result closed_meanwhile(void *arg)
 
 Test(sim_pipes, a_close_ends_who_waits)
 {
-    run_seeds(closed_meanwhile, NULL, 200, 20);
+    run_seeds(closed_meanwhile, NULL, 200, 20, JD_SIM_NO_ENOMEM);
 }
 
 static jd_result nobody_writes(void *arg)

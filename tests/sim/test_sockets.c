@@ -9,33 +9,12 @@
 #include <unistd.h>
 
 #include "jd_test.h"
+#include "run_seeds.h"
 #include "scenario.h"
 #include "seeds.h"
 #include "sim/sim.h"
 
 #include <jackdaw/jackdaw.h>
-
-#define CHECK(condition) \
-    do { \
-        if (!(condition)) \
-            return jd_err(-(__LINE__ + 1000)); /* above every errno */ \
-    } while (0)
-
-static void run_seeds(jd_fn fn, unsigned seeds, unsigned faults, unsigned flags)
-{
-    jd_sim_options o = JD_SIM_OPTIONS_INIT;
-
-    o.fault_percent = faults;
-    o.flags = flags;
-    for_each_seed(seed, jd_test_rounds(seeds)) {
-        jd_result r = jd_sim_run(seed, fn, NULL, &o);
-
-        cr_assert_eq(r.error, 0, "seed %lu: line %d, or errno", (unsigned long)seed,
-                     -r.error - 1000);
-        cr_assert_eq(sim_last().open_files, 0, "seed %lu", (unsigned long)seed);
-        cr_assert_eq(sim_last().handles, 0, "seed %lu", (unsigned long)seed);
-    }
-}
 
 /* Two ends of one connection. */
 static int connect_pair(const char *address, int fds[2])
@@ -73,8 +52,8 @@ Test(sim_sockets, an_echo_server_answers_every_client)
 
 Test(sim_sockets, with_faults_bytes_are_lost_only_with_their_connection)
 {
-    run_seeds(scenario_echo, 500, 20, 0);
-    run_seeds(scenario_echo, 100, 100, 0);
+    run_seeds(scenario_echo, NULL, jd_test_rounds(500), 20, 0);
+    run_seeds(scenario_echo, NULL, jd_test_rounds(100), 100, 0);
 }
 
 Test(sim_sockets, a_read_that_is_assumed_to_be_full_is_found)
@@ -114,7 +93,7 @@ static jd_result ends(void *arg)
 
 Test(sim_sockets, a_shutdown_is_an_end_of_file_behind_the_bytes)
 {
-    run_seeds(ends, 200, 0, 0);
+    run_seeds(ends, NULL, jd_test_rounds(200), 0, 0);
 }
 
 static jd_result late_reader(void *arg)
@@ -154,8 +133,8 @@ static jd_result fill(void *arg)
 
 Test(sim_sockets, a_full_socket_makes_the_sender_wait)
 {
-    run_seeds(fill, 100, 0, 0);
-    run_seeds(fill, 100, 30, JD_SIM_NO_ERRORS | JD_SIM_NO_ENOMEM);
+    run_seeds(fill, NULL, jd_test_rounds(100), 0, 0);
+    run_seeds(fill, NULL, jd_test_rounds(100), 30, JD_SIM_NO_ERRORS | JD_SIM_NO_ENOMEM);
 }
 
 static jd_result wait_for_bytes(void *arg)
@@ -185,7 +164,7 @@ static jd_result close_under_reader(void *arg)
 
 Test(sim_sockets, a_close_ends_what_waits_on_the_descriptor)
 {
-    run_seeds(close_under_reader, 300, 0, 0);
+    run_seeds(close_under_reader, NULL, jd_test_rounds(300), 0, 0);
 }
 
 /* Bytes and cancel at the same time: either the bytes, or -ECANCELED and the bytes are still there. */
@@ -249,7 +228,7 @@ static jd_result polls(void *arg)
 
 Test(sim_sockets, poll_waits_in_virtual_time)
 {
-    run_seeds(polls, 100, 0, 0);
+    run_seeds(polls, NULL, jd_test_rounds(100), 0, 0);
 }
 
 static jd_result addresses(void *arg)
@@ -281,7 +260,7 @@ static jd_result addresses(void *arg)
 
 Test(sim_sockets, addresses_belong_to_the_simulation)
 {
-    run_seeds(addresses, 50, 0, 0);
+    run_seeds(addresses, NULL, jd_test_rounds(50), 0, 0);
 }
 
 /* --- Escapes -------------------------------------------------------------------------------- */
