@@ -35,8 +35,7 @@ ON_BOTH_PORTS(recv_waits_for_data)
     cr_assert_eq(rig_wait(&rig, 0, &recv_op), 5);
     cr_assert_eq(rig_wait(&rig, 0, &send_op), 5);
     cr_assert_str_eq(buf, "hello");
-    close(pair[0]);
-    close(pair[1]);
+    rig_pair_close(pair);
     rig_stop(&rig);
 }
 
@@ -84,8 +83,7 @@ ON_BOTH_PORTS(dontwait_is_the_users_choice)
     recv_op.op.op_flags = MSG_DONTWAIT;
     rig_submit(&rig, 0, &recv_op);
     cr_assert_eq(rig_wait(&rig, 0, &recv_op), -EAGAIN);
-    close(pair[0]);
-    close(pair[1]);
+    rig_pair_close(pair);
     rig_stop(&rig);
 }
 
@@ -300,8 +298,7 @@ ON_BOTH_PORTS(several_ops_wait_on_one_descriptor)
     for (int i = 0; i < 3; i++)
         cr_assert_eq(rig_wait(&rig, 0, &in[i]), 1);
     cr_assert_eq(bytes[0] + bytes[1] + bytes[2], 'a' + 'b' + 'c');
-    close(pair[0]);
-    close(pair[1]);
+    rig_pair_close(pair);
     rig_stop(&rig);
 }
 
@@ -440,7 +437,6 @@ ON_BOTH_PORTS(an_interrupted_park_goes_on)
     cr_assert_eq(write(pair[1], "x", 1), 1);
     rig_submit(&rig, 0, &o);
     cr_assert_eq(rig_wait(&rig, 0, &o), 1);
-    close(pair[0]);
-    close(pair[1]);
+    rig_pair_close(pair);
     rig_stop(&rig);
 }

@@ -16,40 +16,12 @@
 #define ATTEMPTS 20 /* at most; one is enough on a quiet machine */
 #define END_LIMIT_NS INT64_C(20000000)
 
-/* Submits what it is given, polls as asked, then burns CPU without any system call. */
-struct burner {
-    struct rig_op *op;
-    bool poll;
-};
-
-static void burn(struct rig_thread *t)
-{
-    struct burner *b = t->data;
-
-    rig_submit(t->rig, t->index, b->op);
-    if (b->poll)
-        (void)reactor_poll(t->rig->reactor, t->index);
-    atomic_store(&t->stage, 1);
-    while (!atomic_load(&t->stop)) /* until told; no system call in here */
-        ;
-}
-
-static void start_burner(struct rig *rig, struct rig_thread *t, struct burner *b)
-{
-    rig_thread_start(rig, t, 1, burn, b);
-    while (atomic_load(&t->stage) == 0)
-        sched_yield();
-}
-
 /* Helps until the op is done. Returns how long that took. */
 static int64_t help_until_done(struct rig *rig, struct rig_op *o)
 {
     int64_t start = rig_now();
 
-    while (!rig_is_done(o)) { /* bounded by the test's time */
-        rig_help_all(rig, 0);
-        (void)reactor_poll(rig->reactor, 0);
-    }
+    rig_help_until_done(rig, o);
     return rig_now() - start;
 }
 
@@ -77,8 +49,7 @@ ON_BOTH_PORTS(cancel_of_an_own_op)
     o = rig_recv(pair[0], &byte, 1);
     rig_submit(&rig, 0, &o);
     cr_assert_eq(rig_wait(&rig, 0, &o), 1, "a cancelled receive took no data");
-    close(pair[0]);
-    close(pair[1]);
+    rig_pair_close(pair);
     rig_stop(&rig);
 }
 
@@ -103,8 +74,7 @@ ON_BOTH_PORTS(success_beats_cancel)
         if (result < 0)
             cr_assert_eq(read(pair[0], &byte, 1), 1, "the data is still there");
     }
-    close(pair[0]);
-    close(pair[1]);
+    rig_pair_close(pair);
     rig_stop(&rig);
 }
 
@@ -116,7 +86,7 @@ static void cancel_while_burning(enum reactor_want want, bool polled)
         struct rig rig;
         struct rig_thread t;
         struct rig_op o;
-        struct burner b = { &o, polled };
+        struct rig_burner b = { &o, polled };
         int64_t took, delay;
         char byte;
         int pair[2];
@@ -124,7 +94,7 @@ static void cancel_while_burning(enum reactor_want want, bool polled)
         rig_start(&rig, want, 2, 0);
         rig_pair(pair);
         o = rig_recv(pair[0], &byte, 1);
-        start_burner(&rig, &t, &b);
+        rig_burner_start(&rig, &t, &b);
         delay = run_delay_ns(0);
         reactor_cancel(rig.reactor, 0, &o.op);
         took = help_until_done(&rig, &o);
@@ -132,8 +102,7 @@ static void cancel_while_burning(enum reactor_want want, bool polled)
         cr_assert_eq(o.op.result, -ECANCELED);
         best = took < best ? took : best;
         rig_thread_stop(&t);
-        close(pair[0]);
-        close(pair[1]);
+        rig_pair_close(pair);
         rig_stop(&rig);
     }
     cr_assert_lt(best, END_LIMIT_NS, "the best of %d took %ld ns", ATTEMPTS, (long)best);
@@ -157,7 +126,7 @@ static void data_while_burning(enum reactor_want want, bool polled)
         struct rig rig;
         struct rig_thread t;
         struct rig_op o;
-        struct burner b = { &o, polled };
+        struct rig_burner b = { &o, polled };
         int64_t took, delay;
         char byte = 0;
         int pair[2];
@@ -165,7 +134,7 @@ static void data_while_burning(enum reactor_want want, bool polled)
         rig_start(&rig, want, 2, 0);
         rig_pair(pair);
         o = rig_recv(pair[0], &byte, 1);
-        start_burner(&rig, &t, &b);
+        rig_burner_start(&rig, &t, &b);
         delay = run_delay_ns(0);
         cr_assert_eq(write(pair[1], "d", 1), 1);
         took = help_until_done(&rig, &o);
@@ -174,8 +143,7 @@ static void data_while_burning(enum reactor_want want, bool polled)
         cr_assert_eq(byte, 'd');
         best = took < best ? took : best;
         rig_thread_stop(&t);
-        close(pair[0]);
-        close(pair[1]);
+        rig_pair_close(pair);
         rig_stop(&rig);
     }
     cr_assert_lt(best, END_LIMIT_NS, "the best of %d took %ld ns", ATTEMPTS, (long)best);
@@ -206,7 +174,7 @@ static int64_t time_one_completion(int64_t *ret_delay)
     struct rig rig;
     struct rig_thread t;
     struct rig_op o;
-    struct burner b = { &o, true };
+    struct rig_burner b = { &o, true };
     int64_t took, delay;
     char byte;
     int pair[2];
@@ -214,14 +182,13 @@ static int64_t time_one_completion(int64_t *ret_delay)
     rig_start(&rig, REACTOR_URING, 2, 0);
     rig_pair(pair);
     o = rig_recv(pair[0], &byte, 1);
-    start_burner(&rig, &t, &b);
+    rig_burner_start(&rig, &t, &b);
     delay = run_delay_ns(0);
     cr_assert_eq(write(pair[1], "d", 1), 1);
     took = help_until_done(&rig, &o);
     *ret_delay = run_delay_ns(0) - delay;
     rig_thread_stop(&t);
-    close(pair[0]);
-    close(pair[1]);
+    rig_pair_close(pair);
     rig_stop(&rig);
     return took;
 }
@@ -251,14 +218,14 @@ ON_BOTH_PORTS(help_follows_up_on_a_nonblocking_descriptor)
     struct rig rig;
     struct rig_thread t;
     struct rig_op o;
-    struct burner b = { &o, false };
+    struct rig_burner b = { &o, false };
     char byte;
     int pair[2];
 
     rig_start(&rig, want, 2, 0);
     cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
     o = rig_recv(pair[0], &byte, 1);
-    start_burner(&rig, &t, &b);
+    rig_burner_start(&rig, &t, &b);
     for (int i = 0; i < 100; i++) /* the helper meets -EAGAIN and stages the poll */
         rig_help_all(&rig, 0);
     cr_assert_not(rig_is_done(&o));
@@ -266,15 +233,14 @@ ON_BOTH_PORTS(help_follows_up_on_a_nonblocking_descriptor)
     (void)help_until_done(&rig, &o);
     cr_assert_eq(o.op.result, 1);
     rig_thread_stop(&t);
-    close(pair[0]);
-    close(pair[1]);
+    rig_pair_close(pair);
     rig_stop(&rig);
 }
 
 /* A thread leaves its worker index while an op it submitted waits; the next thread goes on. */
 static void submit_and_leave(struct rig_thread *t)
 {
-    struct burner *b = t->data;
+    struct rig_burner *b = t->data;
 
     rig_submit(t->rig, t->index, b->op);
     (void)reactor_poll(t->rig->reactor, t->index);
@@ -285,7 +251,7 @@ ON_BOTH_PORTS(the_submitting_thread_ends)
     struct rig rig;
     struct rig_thread t;
     struct rig_op o;
-    struct burner b = { &o, true };
+    struct rig_burner b = { &o, true };
     char byte;
     int pair[2];
 
@@ -302,8 +268,7 @@ ON_BOTH_PORTS(the_submitting_thread_ends)
     /* The index has a new thread, which can be woken. */
     rig_thread_start(&rig, &t, 1, rig_help_loop, NULL);
     rig_thread_stop(&t);
-    close(pair[0]);
-    close(pair[1]);
+    rig_pair_close(pair);
     rig_stop(&rig);
 }
 

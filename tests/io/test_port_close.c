@@ -184,8 +184,7 @@ ON_BOTH_PORTS(a_number_closed_behind_our_back)
         (void)reactor_poll(rig.reactor, 0);
         cr_assert_eq(write(pair[1], "x", 1), 1);
         cr_assert_eq(rig_wait(&rig, 0, &o), 1);
-        close(pair[0]);
-        close(pair[1]);
+        rig_pair_close(pair);
     }
     rig_stop(&rig);
 }
@@ -219,8 +218,7 @@ static void close_across(enum reactor_want want, bool parks)
         o = rig_recv(pair[0], &byte, 1);
         o.op.addr_len = parks;
         rig_thread_start(&rig, &t, 1, wait_there, &o);
-        while (atomic_load(&t.stage) == 0)
-            sched_yield();
+        rig_thread_await(&t, 1);
         cr_assert_eq(rig_close(&rig, 0, &c, pair[0]), 0);
         while (atomic_load(&c.done) == 0) {
             rig_help_all(&rig, 0);
@@ -322,8 +320,7 @@ ON_BOTH_PORTS(a_double_close_is_refused)
         cr_assert_eq(rig_close(&rig, 0, &second, -1), -EBADF);
         second.close.fd = pair[0];
         rig_thread_start(&rig, &t, 1, close_too, &second);
-        while (atomic_load(&t.stage) != 1)
-            sched_yield();
+        rig_thread_await(&t, 1);
         atomic_store(&t.stage, 2);
         ret = rig_close(&rig, 0, &first, pair[0]);
         while (atomic_load(&t.stage) < 3)

@@ -4,7 +4,6 @@
  */
 #include <errno.h>
 #include <poll.h>
-#include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -18,25 +17,15 @@
 ON_BOTH_PORTS(a_full_submission_queue_never_fails)
 {
     struct rig rig;
-    struct rig_op in[MANY];
-    char bytes[MANY];
-    int pairs[MANY][2];
+    struct rig_receives in;
 
     rig_start(&rig, want, 1, 4);
-    for (int i = 0; i < MANY; i++) {
-        rig_pair(pairs[i]);
-        in[i] = rig_recv(pairs[i][0], &bytes[i], 1);
-        rig_submit(&rig, 0, &in[i]);
-    }
+    rig_receives_init(&in, MANY);
+    rig_receives_submit(&rig, 0, &in);
     cr_assert_eq(reactor_in_flight(rig.reactor), (unsigned)MANY);
-    for (int i = 0; i < MANY; i++)
-        cr_assert_eq(write(pairs[i][1], "x", 1), 1);
-    for (int i = 0; i < MANY; i++)
-        cr_assert_eq(rig_wait(&rig, 0, &in[i]), 1); /* the CQ of 16 overflows, too */
-    for (int i = 0; i < MANY; i++) {
-        close(pairs[i][0]);
-        close(pairs[i][1]);
-    }
+    rig_receives_send(&in);
+    rig_receives_wait(&rig, 0, &in); /* the CQ of 16 overflows, too */
+    rig_receives_fini(&in);
     rig_stop(&rig);
 }
 
@@ -84,10 +73,7 @@ Test(uring, ops_behind_a_full_queue_wait_in_order)
 /* A helper flushes the overflow of a worker that does nothing. */
 static void submit_many_and_burn(struct rig_thread *t)
 {
-    struct rig_op *in = t->data;
-
-    for (int i = 0; i < MANY; i++)
-        rig_submit(t->rig, t->index, &in[i]);
+    rig_receives_submit(t->rig, t->index, t->data);
     atomic_store(&t->stage, 1);
     while (!atomic_load(&t->stop)) /* until told */
         ;
@@ -97,32 +83,17 @@ ON_BOTH_PORTS(help_flushes_an_overflow)
 {
     struct rig rig;
     struct rig_thread t;
-    struct rig_op in[MANY];
-    int pairs[MANY][2], left = MANY;
-    char bytes[MANY];
+    struct rig_receives in;
 
     rig_start(&rig, want, 2, 4);
-    for (int i = 0; i < MANY; i++) {
-        rig_pair(pairs[i]);
-        in[i] = rig_recv(pairs[i][0], &bytes[i], 1);
-    }
-    rig_thread_start(&rig, &t, 1, submit_many_and_burn, in);
-    while (atomic_load(&t.stage) == 0)
-        sched_yield();
+    rig_receives_init(&in, MANY);
+    rig_thread_start(&rig, &t, 1, submit_many_and_burn, &in);
+    rig_thread_await(&t, 1);
+    rig_receives_send(&in);
     for (int i = 0; i < MANY; i++)
-        cr_assert_eq(write(pairs[i][1], "x", 1), 1);
-    while (left > 0) { /* bounded by the test's time */
-        rig_help_all(&rig, 0);
-        (void)reactor_poll(rig.reactor, 0);
-        left = 0;
-        for (int i = 0; i < MANY; i++)
-            left += !rig_is_done(&in[i]);
-    }
+        rig_help_until_done(&rig, &in.ops[i]);
     rig_thread_stop(&t);
-    for (int i = 0; i < MANY; i++) {
-        close(pairs[i][0]);
-        close(pairs[i][1]);
-    }
+    rig_receives_fini(&in);
     rig_stop(&rig);
 }
 
@@ -155,8 +126,7 @@ static void ping_pong(struct rig_thread *t)
         cr_assert_eq(rig_wait(t->rig, t->index, &in), i % 7 ? 1 : -ECANCELED);
         reactor_wake(t->rig->reactor, (t->index + 1) % t->rig->workers);
     }
-    close(pair[0]);
-    close(pair[1]);
+    rig_pair_close(pair);
 }
 
 ON_BOTH_PORTS(traffic_with_help_and_cancels)
@@ -194,8 +164,7 @@ static void check_refused(int error, const char *name)
     rig_submit(&rig, 0, &o);
     cr_assert_eq(write(pair[1], "x", 1), 1);
     cr_assert_eq(rig_wait(&rig, 0, &o), 1);
-    close(pair[0]);
-    close(pair[1]);
+    rig_pair_close(pair);
     rig_stop(&rig);
 }
 

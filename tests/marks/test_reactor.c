@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -15,95 +14,56 @@
 #include "reactor/timer.h"
 #include "reactor_rig.h"
 
-static void close_pair(const int pair[2])
-{
-    close(pair[0]);
-    close(pair[1]);
-}
-
 /* --- Full queues ------------------------------------------------------------------------------- */
 
 MARK_TEST(SQ_FULL)
 {
     struct rig rig;
-    struct rig_op o;
-    char byte = 0;
-    int pair[2];
+    struct rig_receives in;
 
     rig_start(&rig, REACTOR_URING, 1, 4);
-    rig_pair(pair);
+    rig_receives_init(&in, 1);
     fault_arm(FAULT_SQ_FULL, 0, 1);
-    o = rig_recv(pair[0], &byte, 1);
-    rig_submit(&rig, 0, &o);
+    rig_receives_submit(&rig, 0, &in);
     fault_arm(FAULT_SQ_FULL, 0, 0);
-    cr_assert_eq(write(pair[1], "x", 1), 1);
-    cr_assert_eq(rig_wait(&rig, 0, &o), 1, "it came in as soon as there was room");
-    close_pair(pair);
+    rig_receives_send(&in);
+    rig_receives_wait(&rig, 0, &in); /* it came in as soon as there was room */
+    rig_receives_fini(&in);
     rig_stop(&rig);
 }
 
 MARK_TEST(ENDED_IN_QUEUE)
 {
     struct rig rig;
-    struct rig_op o;
-    char byte = 0;
-    int pair[2];
+    struct rig_receives in;
 
     rig_start(&rig, REACTOR_URING, 1, 4);
-    rig_pair(pair);
+    rig_receives_init(&in, 1);
     fault_arm(FAULT_SQ_FULL, 0, UINT64_MAX);
-    o = rig_recv(pair[0], &byte, 1);
-    rig_submit(&rig, 0, &o);
-    reactor_cancel(rig.reactor, 0, &o.op);
-    cr_assert(rig_is_done(&o), "at once: the kernel knows nothing of it");
-    cr_assert_eq(o.op.result, -ECANCELED);
+    rig_receives_submit(&rig, 0, &in);
+    reactor_cancel(rig.reactor, 0, &in.ops[0].op);
+    cr_assert(rig_is_done(&in.ops[0]), "at once: the kernel knows nothing of it");
+    cr_assert_eq(in.ops[0].op.result, -ECANCELED);
     fault_arm(FAULT_SQ_FULL, 0, 0);
-    close_pair(pair);
+    rig_receives_fini(&in);
     rig_stop(&rig);
 }
-
-#define MANY 64 /* a queue of 4 has 16 places for completions */
 
 MARK_TEST(CQ_OVERFLOW)
 {
     struct rig rig;
-    struct rig_op o[MANY];
-    char bytes[MANY];
-    int pairs[MANY][2];
+    struct rig_receives in;
 
     rig_start(&rig, REACTOR_URING, 1, 4);
-    for (int i = 0; i < MANY; i++) {
-        rig_pair(pairs[i]);
-        o[i] = rig_recv(pairs[i][0], &bytes[i], 1);
-        rig_submit(&rig, 0, &o[i]);
-    }
-    for (int i = 0; i < MANY; i++)
-        cr_assert_eq(write(pairs[i][1], "x", 1), 1);
-    for (int i = 0; i < MANY; i++)
-        cr_assert_eq(rig_wait(&rig, 0, &o[i]), 1, "none is lost");
-    for (int i = 0; i < MANY; i++)
-        close_pair(pairs[i]);
+    rig_receives_init(&in, 64); /* a queue of 4 has 16 places for completions */
+    rig_receives_submit(&rig, 0, &in);
+    rig_receives_send(&in);
+    rig_receives_wait(&rig, 0, &in); /* none is lost */
+    rig_receives_fini(&in);
     rig_stop(&rig);
 }
 
 /* --- Help -------------------------------------------------------------------------------------- */
-
-struct burner {
-    struct rig_op *op;
-    bool poll; /* the kernel has it before the burn */
-};
-
-static void burn(struct rig_thread *t)
-{
-    struct burner *b = t->data;
-
-    rig_submit(t->rig, t->index, b->op);
-    if (b->poll)
-        (void)reactor_poll(t->rig->reactor, t->index);
-    atomic_store(&t->stage, 1);
-    while (!atomic_load(&t->stop)) /* until told; no system call in here */
-        ;
-}
 
 /* A byte for an op of a worker that burns: another one brings it in. */
 static void help_once(bool polled)
@@ -111,24 +71,19 @@ static void help_once(bool polled)
     struct rig rig;
     struct rig_thread t;
     struct rig_op o;
-    struct burner b = { &o, polled };
+    struct rig_burner b = { &o, polled };
     char byte = 0;
     int pair[2];
 
     rig_start(&rig, REACTOR_URING, 2, 0);
     rig_pair(pair);
     o = rig_recv(pair[0], &byte, 1);
-    rig_thread_start(&rig, &t, 1, burn, &b);
-    while (atomic_load(&t.stage) == 0)
-        sched_yield();
+    rig_burner_start(&rig, &t, &b);
     cr_assert_eq(write(pair[1], "d", 1), 1);
-    while (!rig_is_done(&o)) { /* bounded by the test's time */
-        rig_help_all(&rig, 0);
-        (void)reactor_poll(rig.reactor, 0);
-    }
+    rig_help_until_done(&rig, &o);
     cr_assert(o.op.result == 1 && byte == 'd');
     rig_thread_stop(&t);
-    close_pair(pair);
+    rig_pair_close(pair);
     rig_stop(&rig);
 }
 
@@ -159,28 +114,25 @@ MARK_TEST(OP_GOES_ON)
     rig_submit(&rig, 0, &o);
     cr_assert_eq(write(ends[1], "x", 1), 1);
     cr_assert_eq(rig_wait(&rig, 0, &o), 1);
-    close_pair(ends);
+    rig_pair_close(ends);
     rig_stop(&rig);
 }
 
 MARK_TEST(ASKED_TOO_LATE)
 {
     struct rig rig;
-    struct rig_op o;
-    char byte = 0;
-    int pair[2];
+    struct rig_receives in;
 
     rig_start(&rig, REACTOR_URING, 1, 0);
-    rig_pair(pair);
-    o = rig_recv(pair[0], &byte, 1);
-    rig_submit(&rig, 0, &o);
-    cr_assert_eq(write(pair[1], "x", 1), 1);
-    cr_assert_eq(rig_wait(&rig, 0, &o), 1);
-    reactor_cancel(rig.reactor, 0, &o.op);
+    rig_receives_init(&in, 1);
+    rig_receives_submit(&rig, 0, &in);
+    rig_receives_send(&in);
+    rig_receives_wait(&rig, 0, &in);
+    reactor_cancel(rig.reactor, 0, &in.ops[0].op);
     rig_turn(&rig, 0, 1000000);
-    cr_assert(rig_is_done(&o), "once");
-    cr_assert_eq(o.op.result, 1, "success beats cancel");
-    close_pair(pair);
+    cr_assert(rig_is_done(&in.ops[0]), "once");
+    cr_assert_eq(in.ops[0].op.result, 1, "success beats cancel");
+    rig_receives_fini(&in);
     rig_stop(&rig);
 }
 
@@ -259,7 +211,7 @@ MARK_TEST(EPOLL_FOUND_NOTHING)
     close(other[0]);
     other[0] = pair[0];
     receive_a_byte(&rig, 0, other);
-    close_pair(other);
+    rig_pair_close(other);
     rig_stop(&rig);
 }
 
@@ -279,10 +231,9 @@ MARK_TEST(EPOLL_MOVED)
     rig_pair(pair);
     receive_a_byte(&rig, 0, pair);
     rig_thread_start(&rig, &t, 1, receive_elsewhere, pair);
-    while (atomic_load(&t.stage) == 0)
-        sched_yield();
+    rig_thread_await(&t, 1);
     rig_thread_stop(&t);
-    close_pair(pair);
+    rig_pair_close(pair);
     rig_stop(&rig);
 }
 

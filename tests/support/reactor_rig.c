@@ -65,6 +65,12 @@ void rig_thread_stop(struct rig_thread *t)
     cr_assert_eq(pthread_join((pthread_t)t->handle, NULL), 0);
 }
 
+void rig_thread_await(struct rig_thread *t, int stage)
+{
+    while (atomic_load(&t->stage) < stage) /* bounded by the test's time */
+        sched_yield();
+}
+
 void rig_help_all(struct rig *rig, unsigned self)
 {
     for (unsigned i = 0; i < rig->workers; i++)
@@ -79,6 +85,32 @@ void rig_help_loop(struct rig_thread *t)
         (void)reactor_poll(t->rig->reactor, t->index);
         sched_yield();
     }
+}
+
+void rig_help_until_done(struct rig *rig, struct rig_op *o)
+{
+    while (!rig_is_done(o)) { /* bounded by the test's time */
+        rig_help_all(rig, 0);
+        (void)reactor_poll(rig->reactor, 0);
+    }
+}
+
+static void burn(struct rig_thread *t)
+{
+    struct rig_burner *b = t->data;
+
+    rig_submit(t->rig, t->index, b->op);
+    if (b->poll)
+        (void)reactor_poll(t->rig->reactor, t->index);
+    atomic_store(&t->stage, 1);
+    while (!atomic_load(&t->stop)) /* until told; no system call in here */
+        ;
+}
+
+void rig_burner_start(struct rig *rig, struct rig_thread *t, struct rig_burner *b)
+{
+    rig_thread_start(rig, t, 1, burn, b);
+    rig_thread_await(t, 1);
 }
 
 static void count_completion(struct op *op)
@@ -201,6 +233,12 @@ void rig_pair(int pair[2])
     cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
 }
 
+void rig_pair_close(const int pair[2])
+{
+    close(pair[0]);
+    close(pair[1]);
+}
+
 int rig_listen(struct sockaddr_storage *addr, socklen_t *len)
 {
     struct sockaddr_in any = { .sin_family = AF_INET };
@@ -218,4 +256,38 @@ int rig_listen(struct sockaddr_storage *addr, socklen_t *len)
 int64_t rig_now(void)
 {
     return clock_now();
+}
+
+void rig_receives_init(struct rig_receives *r, unsigned count)
+{
+    cr_assert_leq(count, RIG_RECEIVES_MAX);
+    r->count = count;
+    for (unsigned i = 0; i < count; i++) {
+        rig_pair(r->pairs[i]);
+        r->ops[i] = rig_recv(r->pairs[i][0], &r->bytes[i], 1);
+    }
+}
+
+void rig_receives_fini(struct rig_receives *r)
+{
+    for (unsigned i = 0; i < r->count; i++)
+        rig_pair_close(r->pairs[i]);
+}
+
+void rig_receives_submit(struct rig *rig, unsigned index, struct rig_receives *r)
+{
+    for (unsigned i = 0; i < r->count; i++)
+        rig_submit(rig, index, &r->ops[i]);
+}
+
+void rig_receives_send(struct rig_receives *r)
+{
+    for (unsigned i = 0; i < r->count; i++)
+        cr_assert_eq(write(r->pairs[i][1], "x", 1), 1);
+}
+
+void rig_receives_wait(struct rig *rig, unsigned index, struct rig_receives *r)
+{
+    for (unsigned i = 0; i < r->count; i++)
+        cr_assert_eq(rig_wait(rig, index, &r->ops[i]), 1, "op %u", i);
 }

@@ -48,9 +48,19 @@ void rig_stop(struct rig *rig);
 void rig_thread_start(struct rig *rig, struct rig_thread *t, unsigned index,
                       void (*run)(struct rig_thread *t), void *data);
 void rig_thread_stop(struct rig_thread *t);
+void rig_thread_await(struct rig_thread *t, int stage); /* until it is there, or beyond */
 /* A `run`: helps every other port until told to stop. */
 void rig_help_loop(struct rig_thread *t);
 void rig_help_all(struct rig *rig, unsigned self);
+/* Worker 0 helps until another one's op has completed. */
+void rig_help_until_done(struct rig *rig, struct rig_op *o);
+
+/* Worker 1: submits, polls as asked, then burns CPU without any system call until it is stopped. */
+struct rig_burner {
+    struct rig_op *op;
+    bool poll; /* the kernel has the op before the burn */
+};
+void rig_burner_start(struct rig *rig, struct rig_thread *t, struct rig_burner *b);
 
 struct rig_op rig_recv(int fd, void *buf, size_t len);
 struct rig_op rig_send(int fd, const void *buf, size_t len);
@@ -70,9 +80,25 @@ void rig_wait_close(struct rig *rig, unsigned index, struct rig_close *c);
 /* One turn of the owner: poll, park until `wait_ns` at most. */
 void rig_turn(struct rig *rig, unsigned index, int64_t wait_ns);
 
-void rig_pair(int pair[2]);                                    /* unix stream sockets */
+void rig_pair(int pair[2]); /* unix stream sockets */
+void rig_pair_close(const int pair[2]);
 int rig_listen(struct sockaddr_storage *addr, socklen_t *len); /* tcp, loopback */
 int64_t rig_now(void);
+
+/* Receives of one byte each, from pairs of their own. */
+#define RIG_RECEIVES_MAX 100u
+struct rig_receives {
+    unsigned count;
+    struct rig_op ops[RIG_RECEIVES_MAX];
+    char bytes[RIG_RECEIVES_MAX];
+    int pairs[RIG_RECEIVES_MAX][2];
+};
+void rig_receives_init(struct rig_receives *r, unsigned count);
+void rig_receives_fini(struct rig_receives *r);
+void rig_receives_submit(struct rig *rig, unsigned index, struct rig_receives *r);
+void rig_receives_send(struct rig_receives *r); /* each its byte */
+/* Owner of index: until each of them has its byte. */
+void rig_receives_wait(struct rig *rig, unsigned index, struct rig_receives *r);
 
 #define ON_BOTH_PORTS(name) \
     static void name(enum reactor_want want); \
