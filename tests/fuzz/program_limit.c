@@ -171,12 +171,10 @@ static void check_deadline(const struct body *b)
                     (long)high);
 }
 
-static void check_close(const struct limit *l, int ended)
+/* What ended it can have done so. */
+static void check_end(const struct limit *l, int error)
 {
-    switch (ended) {
-    case 0:
-        FUZZ_CHECK_THAT(!l->blamed, "it made a call fail");
-        break;
+    switch (error) {
     case -ETIMEDOUT:
         FUZZ_CHECK(l->earliest <= model_now());
         break;
@@ -184,8 +182,16 @@ static void check_close(const struct limit *l, int ended)
         FUZZ_CHECK(l->may > 0);
         break;
     default:
-        FUZZ_CHECK_THAT(false, "%d", ended);
+        FUZZ_CHECK_THAT(false, "%d", error);
     }
+}
+
+static void check_close(const struct limit *l, int ended)
+{
+    if (ended)
+        check_end(l, ended);
+    else
+        FUZZ_CHECK_THAT(!l->blamed, "it made a call fail");
 }
 
 static void scope_block(struct body *b, bool shield, int64_t timeout, bool close_with)
@@ -253,19 +259,11 @@ void step_set_deadline(struct body *b, struct instruction i)
     if (!l->scope || l->root_of)
         return;
     error = jd_scope_set_deadline(l->scope, when);
-    switch (error) {
-    case 0:
+    if (error) {
+        check_end(l, error);
+    } else {
         FUZZ_CHECK(l->must == 0);
         l->earliest = l->latest = when < 0 ? 0 : when;
-        break;
-    case -ETIMEDOUT:
-        FUZZ_CHECK(l->earliest <= model_now());
-        break;
-    case -ECANCELED:
-        FUZZ_CHECK(l->may > 0);
-        break;
-    default:
-        FUZZ_CHECK_THAT(false, "%d", error);
     }
     check_deadline(b);
 }
