@@ -20,6 +20,7 @@ import traceback
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import nginx  # noqa: E402
+from watch import wait_until  # noqa: E402
 
 SLOW = 30000  # bytes, in chunks of 10 kB with pauses of 0.1 s: limit_rate counts in chunks
 SERVER = """
@@ -249,26 +250,24 @@ def check_failures_are_counted_and_named(b):
     same("no url at all" in {each["example"] for each in summary["errors"]}, True, "the only one")
 
 
-def interrupt(b, urls, signals, *words):
+def interrupt(b, urls, *words):
     """Interrupts a run when some results are there; then resumes it."""
     results = b.folder / "results"
     results.unlink(missing_ok=True)
     words = ("--urls", b.file("urls", urls), "--limit", 5, *words)
     process = b.start(*words, "--output", results)
-    while not results.exists() or len(results.read_bytes()) < 1000:
-        if process.poll() is not None:
-            raise AssertionError(process.communicate())
-        time.sleep(0.01)
-    for _ in range(signals):
-        process.send_signal(signal.SIGINT)
-        time.sleep(0.05)  # a pending signal is not queued twice
+    if not wait_until(lambda: results.exists() and results.stat().st_size >= 1000, b.folder, PATIENCE,
+                      process):
+        process.kill()
+        raise AssertionError(process.communicate())
+    process.send_signal(signal.SIGINT)
     first = b.end(process, results)
     return first, b.end(b.start(*words, "--resume", results), results)
 
 
 def check_an_interrupt_drains_and_resume_completes(b):
     urls = b.urls("/short", 300)  # 30 ms each
-    first, second = interrupt(b, urls, 1)
+    first, second = interrupt(b, urls)
     same(first.status, 130, first.err)
     summary = first.summary()
     same(summary["interrupted"], True)
@@ -281,17 +280,45 @@ def check_an_interrupt_drains_and_resume_completes(b):
          "nginx's totals")
 
 
+def runs_for(process, seconds):
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return True
+    return False
+
+
+def is_pending(process, number):
+    status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
+    pending = next(line.split()[1] for line in status.splitlines() if line.startswith("ShdPnd:"))
+    return bool(int(pending, 16) >> (number - 1) & 1)
+
+
+def send_and_see_taken(process, number):
+    """The next one would not be queued while this one is pending. Nothing tells when it no longer is, so
+    that is looked at until it is so, while the process runs."""
+    end = time.monotonic() + PATIENCE
+    process.send_signal(number)
+    while is_pending(process, number):
+        if not runs_for(process, 0.01) or time.monotonic() > end:
+            raise AssertionError(f"signal {number} is pending, status {process.poll()}")
+
+
 def check_a_second_interrupt_stops(b):
-    urls = b.urls("/short", 100) + b.urls("/never", 20)
     results = b.folder / "results"
-    process = b.start("--urls", b.file("urls", urls), "--limit", 10, "--output", results)
-    b.server.wait_rows(100)
-    time.sleep(0.3)  # what follows never ends by itself
-    process.send_signal(signal.SIGINT)
-    time.sleep(0.3)
-    same(process.poll(), None, "the first one waits for what is in flight")
-    process.send_signal(signal.SIGINT)
-    run = b.end(process, results)
+    with contextlib.ExitStack() as stack:
+        silent = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=20))
+        silent.settimeout(PATIENCE)
+        never = f"http://127.0.0.1:{silent.getsockname()[1]}/never"
+        urls = b.urls("/short", 100) + [f"{never}?{i}" for i in range(20)]
+        process = b.start("--urls", b.file("urls", urls), "--limit", 10, "--output", results)
+        stack.callback(process.kill)
+        for _ in range(10):  # when these have all the places, the others have ended
+            stack.enter_context(silent.accept()[0])
+        send_and_see_taken(process, signal.SIGINT)
+        same(runs_for(process, 0.3), True, "the first one waits for what is in flight")
+        process.send_signal(signal.SIGINT)
+        run = b.end(process, results)
     same(run.status, 130, run.err)
     same(sorted(line["n"] for line in run.lines), list(range(100)), "each done URL, once")
     summary = run.summary()

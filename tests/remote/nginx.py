@@ -11,7 +11,8 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import time
+
+from watch import wait_until
 
 FORMAT = ("log_format rows escape=json '{\"at\":$msec,\"took\":$request_time,\"status\":$status,"
           "\"connection\":$connection,\"uri\":\"$request_uri\",\"method\":\"$request_method\","
@@ -114,11 +115,9 @@ class Nginx:
         self.process = subprocess.Popen(
             [program("nginx"), "-p", self.folder, "-c", self.folder / "nginx.conf"],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        deadline = time.monotonic() + 20
-        while self.process.poll() is None and time.monotonic() < deadline:
-            if answers(self.port):
-                return True
-            time.sleep(0.01)
+        # The file with its number comes when it listens.
+        if wait_until(lambda: answers(self.port), self.folder, 20, self.process):
+            return True
         self.error = self.stop()
         return False
 
@@ -141,9 +140,15 @@ class Nginx:
         return [Row(**json.loads(line)) for line in text.splitlines()]
 
     def wait_rows(self, count, seconds=10):
-        deadline = time.monotonic() + seconds
-        while len(self.rows()) < count and time.monotonic() < deadline:
-            time.sleep(0.01)
+        lines = 0
+
+        def are_there():
+            nonlocal lines
+            lines += log.read().count(b"\n")
+            return lines >= count
+
+        with open(self.folder / "access.log", "rb") as log:
+            wait_until(are_there, self.folder, seconds)
         return self.rows()
 
     def forget(self):
