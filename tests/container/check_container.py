@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import pathlib
+import select
 import subprocess
 import sys
 import time
@@ -131,16 +132,30 @@ def parent_of_new(controller, beside):
     raise NotHere(f"no control groups of {controller}")
 
 
+def wait_for_one(pids, seconds):
+    """Until one of these processes has ended, at most."""
+    with contextlib.ExitStack() as stack:
+        ends = []
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                ends.append(os.pidfd_open(int(pid)))
+                stack.callback(os.close, ends[-1])
+        if len(ends) == len(pids):
+            select.select(ends, [], [], seconds)
+
+
 def remove_group(folder):
-    """A group can be removed a little after its last process has ended."""
+    """A group can be removed when its last process has left it. That may be a little after its end, and
+    version 1 has no event for it: without a process it is tried again, for a few seconds."""
     end = time.monotonic() + 5
     while folder.exists():
         try:
             folder.rmdir()
-        except OSError:
+        except OSError as busy:
+            pids = (folder / "cgroup.procs").read_text(encoding="utf-8").split()
             if time.monotonic() > end:
-                raise
-            time.sleep(0.01)
+                raise RuntimeError(f"{folder} is not empty: {pids}") from busy
+            wait_for_one(pids, max(0, end - time.monotonic()) if pids else 0.01)
 
 
 def make_groups(box, made):
