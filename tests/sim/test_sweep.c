@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "books.h"
 #include "jd_test.h"
 #include "scenario.h"
 #include "sim/sim.h"
@@ -101,35 +102,11 @@ Test(sim_sweep, a_cancelled_semaphore_keeps_every_permit)
 
 /* --- Group, gather, wait_for ------------------------------------------------------------------ */
 
-struct balance {
-    int started, ended;
-};
-
-static void balance_before(void *arg)
+/* Of naps: some have begun, and all have ended. */
+static void naps_after(void *arg, jd_result r, unsigned where)
 {
-    *(struct balance *)arg = (struct balance){ 0, 0 };
-}
-
-static void balance_after(void *arg, jd_result r, unsigned where)
-{
-    const struct balance *b = arg;
-
-    (void)r;
-    cr_assert_eq(b->started, b->ended, "checkpoint %u: %d of %d", where, b->ended, b->started);
-    cr_assert(where != 0 || b->started > 0);
-}
-
-static jd_result balanced(void *arg)
-{
-    struct balance *b = arg;
-    int error;
-
-    b->started++;
-    error = jd_sleep(JD_US(50));
-    if (!error)
-        error = jd_yield();
-    b->ended++;
-    return jd_err(error);
+    books_after(arg, r, where);
+    cr_assert(where != 0 || ((const struct books *)arg)->started > 0);
 }
 
 static jd_result grouped(void *arg)
@@ -139,7 +116,7 @@ static jd_result grouped(void *arg)
 
     jd_group_open(&g, 0, JD_FOREVER);
     for (int i = 0; i < 4; i++)
-        (void)jd_group_spawn(&g, balanced, arg);
+        (void)jd_group_spawn(&g, nap, arg);
     (void)jd_sleep(JD_US(40));
     error = jd_group_close(&g);
     return jd_err(error);
@@ -147,9 +124,9 @@ static jd_result grouped(void *arg)
 
 Test(sim_sweep, a_cancelled_group_ends_its_members)
 {
-    struct balance b;
+    struct books b;
     struct sweep s = {
-        .fn = grouped, .arg = &b, .before = balance_before, .after = balance_after, .seeds = 20
+        .fn = grouped, .arg = &b, .before = books_before, .after = naps_after, .seeds = 20
     };
 
     sweep_or_sample(s, 20);
@@ -163,7 +140,7 @@ static jd_result gathered(void *arg)
     int error;
 
     for (int i = 0; i < 4; i++) {
-        t[n] = jd_spawn(balanced, arg);
+        t[n] = jd_spawn(nap, arg);
         n += t[n] != NULL;
     }
     error = jd_gather(t, n, results, 0);
@@ -174,9 +151,9 @@ static jd_result gathered(void *arg)
 
 Test(sim_sweep, a_cancelled_gather_leaves_no_task)
 {
-    struct balance b;
+    struct books b;
     struct sweep s = {
-        .fn = gathered, .arg = &b, .before = balance_before, .after = balance_after, .seeds = 20
+        .fn = gathered, .arg = &b, .before = books_before, .after = naps_after, .seeds = 20
     };
 
     sweep_or_sample(s, 20);
@@ -184,18 +161,18 @@ Test(sim_sweep, a_cancelled_gather_leaves_no_task)
 
 static jd_result waited_for(void *arg)
 {
-    jd_result r = jd_wait_for(jd_coro_of(balanced, arg), JD_MS(5));
+    jd_result r = jd_wait_for(jd_coro_of(nap, arg), JD_MS(5));
 
     if (!r.error)
-        r = jd_wait_for(jd_coro_of(balanced, arg), JD_US(10)); /* runs into its timeout */
+        r = jd_wait_for(jd_coro_of(nap, arg), JD_US(10)); /* runs into its timeout */
     return r.error == -ETIMEDOUT ? jd_ok(NULL) : r;
 }
 
 Test(sim_sweep, a_cancelled_wait_for_waits_for_the_end)
 {
-    struct balance b;
+    struct books b;
     struct sweep s = {
-        .fn = waited_for, .arg = &b, .before = balance_before, .after = balance_after, .seeds = 20
+        .fn = waited_for, .arg = &b, .before = books_before, .after = naps_after, .seeds = 20
     };
 
     sweep_or_sample(s, 20);
