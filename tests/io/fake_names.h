@@ -47,6 +47,15 @@ static void names_add(const char *text)
     names.count++;
 }
 
+/* These alone, and all else as at first. */
+#define names_are(...) names_set((const char *const[]){ __VA_ARGS__, NULL })
+__attribute__((unused)) static void names_set(const char *const *texts)
+{
+    names_reset();
+    for (; *texts; texts++)
+        names_add(*texts);
+}
+
 /* In a task: until look-ups that nobody waits for have ended, too. */
 __attribute__((unused)) static void names_await_quiet(void)
 {

@@ -122,12 +122,7 @@ static jd_result all_refuse_body(void *arg)
     int fd;
 
     (void)free_port(NULL, port, sizeof(port));
-    names_reset();
-    names_add("[::1]:1");
-    names_add("[::1]:1");
-    names_add("127.0.0.2:1");
-    names_add("127.0.0.3:1");
-    names_add("127.0.0.4:1");
+    names_are("[::1]:1", "[::1]:1", "127.0.0.2:1", "127.0.0.3:1", "127.0.0.4:1");
     fd = dial_fake(port, 0, attempts, &count);
     cr_assert_eq(fd, -ECONNREFUSED, "%s", jd_strerror(fd)); /* whatever IPv6 says here */
     cr_assert_eq(count, 5);
@@ -152,9 +147,7 @@ static jd_result unreachable_body(void *arg)
     char port[8];
 
     (void)free_port(NULL, port, sizeof(port));
-    names_reset();
-    names_add("255.255.255.255:1");
-    names_add("255.255.255.255:1");
+    names_are("255.255.255.255:1", "255.255.255.255:1");
     cr_assert_eq(dial_fake(port, 0, attempts, &count), -ENETUNREACH);
     names_add("127.0.0.2:1");
     names_add("255.255.255.255:1");
@@ -180,10 +173,7 @@ static jd_result second_body(void *arg)
     int64_t start = jd_now();
     int fd;
 
-    names_reset();
-    names_add("127.0.0.2:1");
-    names_add("127.0.0.3:1");
-    names_add("127.0.0.4:1");
+    names_are("127.0.0.2:1", "127.0.0.3:1", "127.0.0.4:1");
     fd = dial_fake(port, JD_SEC(100), attempts, &count);
     cr_assert_geq(fd, 0, "%s", jd_strerror(fd));
     cr_assert_lt(jd_now() - start, JD_SEC(100), "a failure starts the next one at once");
@@ -214,9 +204,7 @@ static jd_result stagger_body(void *arg)
     silent = jd_listen(text, 1, 0);
     cr_assert_geq(silent, 0);
     fill_backlog(text, held);
-    names_reset();
-    names_add("127.0.0.2:1");
-    names_add("127.0.0.3:1");
+    names_are("127.0.0.2:1", "127.0.0.3:1");
     before = footprint_descriptors();
     start = jd_now();
     fd = dial_fake(port, JD_MS(5), attempts, &count);
@@ -247,10 +235,7 @@ static jd_result winners_body(void *arg)
     char port[8];
     int listener = free_port("0.0.0.0", port, sizeof(port));
 
-    names_reset();
-    names_add("127.0.0.2:1");
-    names_add("127.0.0.3:1");
-    names_add("127.0.0.4:1");
+    names_are("127.0.0.2:1", "127.0.0.3:1", "127.0.0.4:1");
     before = footprint_descriptors();
     for (unsigned long i = 0; i < jd_test_rounds(100); i++) {
         unsigned connected = 0;

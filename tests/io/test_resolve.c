@@ -52,8 +52,7 @@ static jd_result hints_body(void *arg)
                               .ai_protocol = IPPROTO_UDP };
     struct addrinfo *list;
 
-    names_reset();
-    names_add("127.0.0.1:1");
+    names_are("127.0.0.1:1");
     cr_assert_eq(jd_resolve("list.fake", "80", &hints, &list), 0);
     cr_assert_eq(names.hints.ai_flags, AI_CANONNAME);
     cr_assert_eq(names.hints.ai_family, AF_INET);
@@ -170,8 +169,7 @@ static jd_result off_body(void *arg)
 {
     struct question q;
 
-    names_reset();
-    names_add("127.0.0.1:1");
+    names_are("127.0.0.1:1");
     ask_held(&q);
     await_begun(); /* on one worker, too: this task goes on */
     cr_assert_eq(jd_future_done(jd_task_future(q.task)), 0);
@@ -191,8 +189,7 @@ static jd_result cancel_body(void *arg)
 {
     struct question q;
 
-    names_reset();
-    names_add("127.0.0.1:1");
+    names_are("127.0.0.1:1");
     ask_held(&q);
     await_begun();
     cr_assert_eq(jd_task_cancel(q.task, "test"), 0);
@@ -214,8 +211,7 @@ static jd_result deadline_body(void *arg)
     struct addrinfo *list;
     jd_scope limit;
 
-    names_reset();
-    names_add("127.0.0.1:1");
+    names_are("127.0.0.1:1");
     jd_scope_open(&limit, JD_MS(5));
     cr_assert_eq(jd_scope_close_with(&limit, jd_resolve("held.fake", NULL, NULL, &list)),
                  -ETIMEDOUT);
@@ -242,8 +238,7 @@ static jd_result full_body(void *arg)
 {
     struct question q[EXECUTOR_DNS_THREADS + MORE];
 
-    names_reset();
-    names_add("127.0.0.1:1");
+    names_are("127.0.0.1:1");
     for (unsigned i = 0; i < EXECUTOR_DNS_THREADS; i++)
         ask_held(&q[i]);
     for (unsigned i = 0; i < EXECUTOR_DNS_THREADS; i++)
@@ -287,8 +282,7 @@ Test(resolve, the_end_of_a_runtime_does_not_wait_for_it)
 {
     struct question q;
 
-    names_reset();
-    names_add("127.0.0.1:1");
+    names_are("127.0.0.1:1");
     cr_assert_eq(jd_run(leave_body, &q, NULL).error, 0);
     cr_assert_eq(names.lists, 0, "it still hangs");
     sem_post(&names.gate);
@@ -300,8 +294,7 @@ static jd_result refused_body(void *arg)
 {
     struct addrinfo *list = NULL;
 
-    names_reset();
-    names_add("127.0.0.1:1");
+    names_are("127.0.0.1:1");
     fault_arm(FAULT_THREAD, 0, UINT64_MAX);
     cr_assert_eq(jd_resolve("list.fake", NULL, NULL, &list), -ENOMEM);
     cr_assert_eq(jd_dial("list.fake:1"), -ENOMEM);
@@ -323,9 +316,7 @@ static jd_result many_body(void *arg)
 {
     struct question q[MANY];
 
-    names_reset();
-    names_add("127.0.0.1:1");
-    names_add("127.0.0.2:1");
+    names_are("127.0.0.1:1", "127.0.0.2:1");
     for (unsigned i = 0; i < MANY; i++) {
         strcpy(q[i].host, "list.fake");
         q[i].task = jd_spawn(ask, &q[i]);
