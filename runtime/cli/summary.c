@@ -123,6 +123,14 @@ static void print_errors(const struct summary *s, FILE *to)
                 *s->errors[i].example ? ", first: " : "", s->errors[i].example);
 }
 
+static void print_wait(const char *what, const jd_percentiles *p, FILE *to)
+{
+    if (p->max > 0)
+        fprintf(to, "  waited      for %s: p50 %.2f ms, p90 %.2f ms, p99 %.2f ms, max %.2f ms\n",
+                what, milliseconds(p->p50), milliseconds(p->p90), milliseconds(p->p99),
+                milliseconds(p->max));
+}
+
 static void print_remote(const struct summary *s, FILE *to)
 {
     fprintf(to, "  at once     %llu at most\n", (unsigned long long)s->stats.in_flight_max);
@@ -130,6 +138,8 @@ static void print_remote(const struct summary *s, FILE *to)
     if (s->stats.retried || s->stats.timed_out)
         fprintf(to, "  attempts    %llu beyond the first, %llu timed out\n",
                 (unsigned long long)s->stats.retried, (unsigned long long)s->stats.timed_out);
+    print_wait("the host", &s->stats.slot_wait, to);
+    print_wait("the rate", &s->stats.token_wait, to);
     if (s->skipped)
         fprintf(to, "  skipped     %llu, done by a former run\n", (unsigned long long)s->skipped);
     if (s->unreadable)
@@ -197,6 +207,12 @@ static void json_histogram(const struct histogram *h, FILE *to)
     fputs("]", to);
 }
 
+static void json_wait(const char *key, const jd_percentiles *p, FILE *to)
+{
+    fprintf(to, "\"%s\":{\"p50\":%.6f,\"p90\":%.6f,\"p99\":%.6f,\"max\":%.6f},", key,
+            milliseconds(p->p50), milliseconds(p->p90), milliseconds(p->p99), milliseconds(p->max));
+}
+
 static void json_remote(const struct summary *s, FILE *to)
 {
     fprintf(to,
@@ -205,6 +221,8 @@ static void json_remote(const struct summary *s, FILE *to)
             (unsigned long long)s->stats.in_flight_max, (unsigned long long)s->stats.retried,
             (unsigned long long)s->stats.timed_out, (unsigned long long)s->bytes,
             (unsigned long long)s->skipped, s->unreadable);
+    json_wait("slot_wait_ms", &s->stats.slot_wait, to);
+    json_wait("token_wait_ms", &s->stats.token_wait, to);
 }
 
 void summary_print_json(const struct summary *s, FILE *to)

@@ -389,6 +389,7 @@ def check_order(b):
 def check_rate(b):
     run = b.run(b.urls("/fast", 60), "--rate", 100, "--limit", 30)
     same(run.status, 0, run.err)
+    within(100, run.summary()["token_wait_ms"]["p50"], PATIENCE * 1000, "up to 30 wait, 10 ms each")
     rows = sorted(row.at for row in b.server.wait_rows(60))
     within(0.55, rows[-1] - rows[0], PATIENCE, "seconds for 60 at 100/s")
     for i in range(len(rows) - 10):  # nginx's clock ticks in ms, and the machine may lag
@@ -407,6 +408,7 @@ def check_per_host(b):
     urls = b.urls("/slow", 12) + [f"{other}/slow?other{i}" for i in range(12)]
     run = b.run(urls, "--per-host", 3, "--limit", 12)
     same(run.status, 0, run.err)
+    within(400, run.summary()["slot_wait_ms"]["max"], PATIENCE * 1000, "for three before it")
     rows = b.server.wait_rows(24)
     ours = [row for row in rows if "other" not in row.uri]
     within(2, nginx.at_once(ours), 3, "of one host")
