@@ -64,7 +64,10 @@ JD_API JD_SUSPENDS ssize_t jd_write(int fd, const void *buf, size_t len);
  * @param flags  As recv(2); with MSG_DONTWAIT it does not suspend.
  *
  * @retval >0  Bytes received.
- * @retval 0   The peer has shut down, or an empty datagram.
+ * @retval 0   The peer has shut down, or an empty datagram; or this side was shut for reading,
+ *             before or during the wait, and nothing is left. (UDP sockets that are shut go on
+ *             taking datagrams; with MSG_DONTWAIT an empty datagram socket answers -EAGAIN, shut or
+ *             not. So does recv(2).)
  * @return     Else a negative errno: as recv(2), and those of this file.
  *
  * @suspends Yes, when nothing is there.  @threads Tasks only.

@@ -59,6 +59,7 @@ enum mark_id {
     MARK_EPOLL_FOUND_NOTHING, /* a number that was closed and opened again behind our back */
     MARK_EPOLL_MOVED,         /* a descriptor is waited for at another worker's instance */
     MARK_POLLED_FIRST,        /* a file that knows no RWF_NOWAIT */
+    MARK_FOUND_SHUT,          /* a socket without end of file was shut while a receive waited */
     MARK_TIMER_MOVES_SPENT,   /* a slot with more timers than one hold of the lock moves */
     MARK_COUNT
 };

@@ -24,7 +24,7 @@ static uint32_t wanted_events(const struct op *op)
 {
     switch (op->direction) {
     case FD_IN:
-        return EPOLLIN;
+        return EPOLLIN | EPOLLRDHUP; /* op_result_when_shut() */
     case FD_OUT:
         return EPOLLOUT;
     default:
@@ -157,9 +157,9 @@ bool epoll_is_asked(struct op *op)
 
 /*
  * The caller has set running[direction] and the op RUNNING. Tries it and those behind it until one
- * must wait. Returns how many ended.
+ * must wait. Returns how many ended. `events`: what the kernel has said before; 0: nothing.
  */
-static int run_direction(struct reactor *r, struct fd_slot *slot, struct op *op)
+static int run_direction(struct reactor *r, struct fd_slot *slot, struct op *op, uint32_t events)
 {
     unsigned direction = op->direction;
     int ended_count = 0;
@@ -169,6 +169,10 @@ static int run_direction(struct reactor *r, struct fd_slot *slot, struct op *op)
         struct list ended;
         int result = epoll_op_try(op);
 
+        if (result == -EAGAIN && (events & EPOLLRDHUP) && epoll_op_may_wait(op)) {
+            MARK(FOUND_SHUT);
+            result = op_result_when_shut(op);
+        }
         list_init(&ended);
         spin_lock(&slot->lock);
         learn(slot, op, result);
@@ -260,7 +264,7 @@ void epoll_run_submit(struct reactor *r, struct op *op)
     else if (run && alone)
         run_alone(r, slot, op);
     else if (run)
-        (void)run_direction(r, slot, op);
+        (void)run_direction(r, slot, op, 0);
     (void)finish_all(r, &ended);
 }
 
@@ -309,7 +313,7 @@ static void end_ready_polls(struct fd_slot *slot, uint32_t events, struct list *
 /* Slot lock held. */
 static struct op *take_ready(struct fd_slot *slot, unsigned direction, uint32_t events)
 {
-    uint32_t mine = (direction == FD_IN ? EPOLLIN : EPOLLOUT) | EPOLLERR | EPOLLHUP;
+    uint32_t mine = (direction == FD_IN ? EPOLLIN | EPOLLRDHUP : EPOLLOUT) | EPOLLERR | EPOLLHUP;
     struct op *op;
 
     if (!(events & mine) || slot->running[direction])
@@ -346,6 +350,6 @@ int epoll_run_event(struct reactor *r, unsigned index, uint64_t tag, uint32_t ev
     spin_unlock(&slot->lock);
     for (unsigned d = 0; d < FD_ANY; d++)
         if (ready[d])
-            count += run_direction(r, slot, ready[d]);
+            count += run_direction(r, slot, ready[d], d == FD_IN ? events : 0);
     return count + finish_all(r, &ended);
 }

@@ -14,6 +14,7 @@
  * complete() may be called before reactor_submit() returns, by any thread which reaps or closes,
  * with no lock held; it must be short and must not suspend. The record may be gone afterwards.
  */
+#include <errno.h>
 #include <stdint.h>
 #include <sys/socket.h>
 
@@ -80,5 +81,15 @@ enum {
     OP_ASKED_CANCEL = 1, /* by reactor_cancel() */
     OP_ASKED_CLOSE = 2   /* by reactor_close() */
 };
+
+/*
+ * Where a call that waits answers at once, the same call without blocking goes on saying -EAGAIN:
+ * datagram sockets and unix listeners that were shut for reading (Linux; poll(2) says POLLRDHUP).
+ * So after an event with that bit, a try which still says -EAGAIN is the end, with this result.
+ */
+static inline int op_result_when_shut(const struct op *op)
+{
+    return op->kind == OP_ACCEPT ? -EINVAL : 0;
+}
 
 #endif /* REACTOR_OP_H */

@@ -11,6 +11,7 @@
 
 #include "base/assert.h"
 #include "base/fault.h"
+#include "base/mark.h"
 #include "reactor/fd_table.h"
 
 #define CONNECT_TRIES_MAX 8 /* arbitrary; two are needed for TCP */
@@ -65,7 +66,7 @@ static unsigned readiness(const struct op *op)
     case OP_CONNECT:
         return POLLOUT;
     default:
-        return POLLIN;
+        return POLLIN | POLLRDHUP;
     }
 }
 
@@ -187,13 +188,17 @@ bool uring_op_ended(struct op *op, int res, int *ret_result)
     }
     if (op->stage == URING_READY) {
         *ret_result = res;
-        op->stage = URING_DIRECT;
+        op->stage = res > 0 && (res & POLLRDHUP) ? URING_SHUT : URING_DIRECT;
         return res < 0;
     }
     if (op->stage == URING_NFILE)
         res = -ENFILE;
     if (op->kind == OP_CONNECT && (op->restaged || res == -EINPROGRESS))
         res = connect_again(res);
+    if (res == -EAGAIN && op->stage == URING_SHUT) {
+        MARK(FOUND_SHUT);
+        res = op_result_when_shut(op);
+    }
     if (res == -EAGAIN && may_wait(op) && !connect_is_stuck(op)) {
         *ret_result = -ECANCELED;
         count_again(op);

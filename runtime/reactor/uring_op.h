@@ -6,7 +6,7 @@
  * An op in the language of io_uring: which SQE comes next, what a CQE means.
  *
  * I1  At most one SQE of an op is in flight, so an op is a little machine: DIRECT (the operation
- *     itself) or READY (a poll, then DIRECT).
+ *     itself) or READY (a poll, then DIRECT, or SHUT if the poll said that nothing more will come).
  * I2  user_data = the record's address | generation << 48. A cancel names one SQE exactly, even if
  *     the next op of the same task has the same address; a stale CQE trips an assertion.
  *
@@ -22,6 +22,7 @@
 enum {
     URING_DIRECT,
     URING_READY,
+    URING_SHUT, /* as DIRECT, but -EAGAIN is the end: op_result_when_shut() */
     URING_NFILE /* a request that does nothing, completed in place of an accept: FAULT_NFILE */
 };
 

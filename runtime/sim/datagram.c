@@ -68,8 +68,8 @@ ssize_t sim_datagram_recv(struct sim *sim, struct sim_file *f, const struct sim_
 
     if (f->error)
         return sim_take_error(f);
-    if (!m)
-        return f->read_shut ? 0 : -EAGAIN;
+    if (!m) /* shut: as Linux has it, who would wait is told, and who would not is not */
+        return f->read_shut && !(t->flags & MSG_DONTWAIT) ? 0 : -EAGAIN;
     done = copy_out(m, t);
     len = m->len;
     if (t->msg) {
@@ -163,7 +163,7 @@ static ssize_t send_udp(struct sim *sim, struct sim_file *f, const struct addres
     if (sim_has_errors(sim) && sim_fault(sim, 4))
         copies = sim_percent(sim, 50) ? 0 : 2;
     for (; copies > 0; copies--)
-        if (has_room(to, len) && !to->read_shut)
+        if (has_room(to, len)) /* also when it was shut for reading */
             deliver(sim, to, &from, t, len);
     return (ssize_t)len;
 }

@@ -255,6 +255,23 @@ MARK_TEST(POLLED_FIRST)
     rig_stop(&rig);
 }
 
+MARK_TEST(FOUND_SHUT)
+{
+    int pair[2];
+    struct rig rig;
+    struct rig_op o;
+    char byte;
+
+    rig_start(&rig, REACTOR_EPOLL, 1, 0);
+    cr_assert_eq(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, pair), 0);
+    o = rig_recv(pair[0], &byte, 1);
+    rig_submit(&rig, 0, &o);
+    cr_assert_eq(shutdown(pair[0], SHUT_RD), 0);
+    cr_assert_eq(rig_wait(&rig, 0, &o), 0);
+    close_pair(pair);
+    rig_stop(&rig);
+}
+
 /* --- Timers ---------------------------------------------------------------------------------------- */
 
 #define TIMERS 400                        /* more than one hold of the lock moves */

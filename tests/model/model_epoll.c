@@ -4,8 +4,9 @@
  * over one socket and one epoll instance. Receives, arriving data, events that any worker handles,
  * cancel and close; and, with epoll_file.c, files, whose ops go to another thread. Claims: complete() comes once, after which nobody touches the op; data wakes
  * the op that waits for it (I2 of epoll_port.h: nothing is lost between attempt and arming); no
- * data is taken by two, or by an op of the number's former life; a cancel or a close ends an op;
- * bytes of a file that have moved are told, also to those who cancel.
+ * data is taken by two, or by an op of the number's former life; a cancel or a close ends an op, and
+ * so does a shut of the socket, but not before what has come is taken; bytes of a file that have moved
+ * are told, also to those who cancel.
  */
 #include <sched.h>
 #include <string.h>
@@ -54,6 +55,7 @@ static struct spin kernel_lock;
 static struct {
     int file;  /* life of the number */
     int bytes; /* to be received */
+    bool shut; /* no more will come */
     bool known;
     uint32_t armed;
     uint64_t tag;
@@ -265,7 +267,8 @@ static void call_end(struct call *c, bool cancelled)
         file_call_end(c, cancelled);
         return;
     }
-    CHECK_THAT(c->op.result == 1 || c->op.result == -ECANCELED || c->op.result == -EBADF);
+    CHECK_THAT(c->op.result == 1 || c->op.result == -ECANCELED || c->op.result == -EBADF ||
+               (c->op.result == 0 && kernel.shut && kernel.bytes == 0));
     CHECK_THAT(cancelled || c->op.result != -ECANCELED);
     if (c->op.result == 1)
         atom_fetch_add(&got, 1, relaxed);
@@ -397,26 +400,42 @@ static void sender_of_two(void)
     arrive(2);
 }
 
+/* A last datagram, then no more. */
+static void shutter(void)
+{
+    arrive(1);
+    spin_lock(&kernel_lock);
+    kernel.shut = true;
+    spin_unlock(&kernel_lock);
+}
+
+static uint32_t events_now(void)
+{
+    uint32_t in = kernel.bytes > 0 || kernel.shut ? EPOLLIN : 0;
+
+    return (in | (kernel.shut ? EPOLLRDHUP : 0)) & kernel.armed;
+}
+
 static bool event_is_there(void *arg)
 {
     (void)arg;
-    return (kernel.armed && kernel.bytes > 0) || check_peek(&busy) == 0;
+    return events_now() || check_peek(&busy) == 0;
 }
 
 /* epoll_wait(), then without any lock the event. */
 static void handle_event(void)
 {
     uint64_t tag;
-    bool there;
+    uint32_t events;
 
     spin_lock(&kernel_lock);
-    there = kernel.armed && kernel.bytes > 0;
+    events = events_now();
     tag = kernel.tag;
-    if (there)
+    if (events)
         kernel.armed = 0; /* EPOLLONESHOT */
     spin_unlock(&kernel_lock);
-    if (there)
-        (void)epoll_run_event(&reactor, 0, tag, EPOLLIN);
+    if (events)
+        (void)epoll_run_event(&reactor, 0, tag, events);
 }
 
 static void owner(void)
@@ -461,6 +480,13 @@ static void finish(void)
     CHECK_THAT((int)check_peek(&got) == taken);
 }
 
+/* What came before the shut was taken. */
+static void finish_shut(void)
+{
+    CHECK_THAT(taken == 1);
+    finish();
+}
+
 static const struct check_model models[] = {
     { .name = "epoll-receive",
       .setup = setup_1,
@@ -476,6 +502,17 @@ static const struct check_model models[] = {
       .setup = setup_early,
       .threads = { early_caller, owner, caller, sender_of_two },
       .finish = finish,
+      .bound = 1,
+      .max = 100000 },
+    { .name = "epoll-shut",
+      .setup = setup_1,
+      .threads = { caller, owner, shutter },
+      .finish = finish_shut,
+      .max = 100000 },
+    { .name = "epoll-shut-two",
+      .setup = setup_early,
+      .threads = { early_caller, owner, caller, shutter },
+      .finish = finish_shut,
       .bound = 1,
       .max = 100000 },
     { .name = "epoll-close",

@@ -245,6 +245,44 @@ Test(sim_datagrams, a_unix_sender_waits_for_room)
     run_seeds(reader_goes, NULL, 100, 0, JD_SIM_NO_ENOMEM);
 }
 
+static jd_result receive_one(void *arg)
+{
+    char buf[8];
+
+    return jd_ok_num(jd_recv(*(int *)arg, buf, sizeof(buf), 0));
+}
+
+static jd_result reader_is_shut(void *arg)
+{
+    jd_task *t[2];
+    char buf[8];
+    int fds[2];
+
+    (void)arg;
+    CHECK(jd_sim_socketpair(SOCK_DGRAM, fds) == 0);
+    t[0] = jd_spawn(receive_one, &fds[1]);
+    t[1] = jd_spawn(receive_one, &fds[1]);
+    CHECK(jd_sleep(JD_SEC(1)) == 0); /* both wait */
+    CHECK(jd_shutdown(fds[1], SHUT_RD) == 0);
+    for (int i = 0; i < 2; i++) {
+        jd_result r = jd_join(t[i]);
+
+        CHECK(r.error == 0 && r.num == 0);
+    }
+    CHECK(jd_recv(fds[1], buf, sizeof(buf), 0) == 0);
+    CHECK(jd_recv(fds[1], buf, sizeof(buf), MSG_DONTWAIT) == -EAGAIN);
+    CHECK(jd_send(fds[0], "x", 1, 0) == -EPIPE);
+    CHECK(jd_close(fds[0]) == 0);
+    CHECK(jd_close(fds[1]) == 0);
+    return jd_ok(NULL);
+}
+
+Test(sim_datagrams, receives_end_when_the_socket_is_shut)
+{
+    run_seeds(reader_is_shut, NULL, 100, 0, 0);
+    run_seeds(reader_is_shut, NULL, 100, 10, JD_SIM_NO_ERRORS);
+}
+
 /* --- Names in messages: the ops that recvfrom and sendto are made of -------------------------------- */
 
 static int transfer_message(uint8_t kind, int fd, char *buf, size_t len, struct sockaddr_in *name)

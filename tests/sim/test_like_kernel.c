@@ -129,6 +129,19 @@ static void use_stream_pair(struct world *w)
     NOTE(w, jd_close(fds[1]));
 }
 
+/* A message is there, if it was accepted, and no other. */
+static void receive_when_shut(struct world *w, int fd)
+{
+    char buf[16];
+
+    NOTE(w, jd_poll(fd, POLLIN | POLLRDHUP, 0));
+    NOTE(w, sum(buf, jd_recv(fd, buf, 16, 0)));
+    NOTE(w, jd_recv(fd, buf, 16, 0));
+    NOTE(w, jd_recv(fd, buf, 16, MSG_DONTWAIT));
+    NOTE(w, jd_read(fd, buf, 16));
+    NOTE(w, jd_poll(fd, POLLIN | POLLRDHUP, 0));
+}
+
 static void use_datagram_pair(struct world *w)
 {
     char buf[64];
@@ -147,8 +160,10 @@ static void use_datagram_pair(struct world *w)
     NOTE(w, sum(buf, jd_recv(fds[1], buf, 3, 0)));
     NOTE(w, sum(buf, jd_read(fds[1], buf, 64)));
     NOTE(w, jd_accept(fds[0], NULL, NULL, 0));
+    NOTE(w, jd_send(fds[0], "last", 4, 0));
     NOTE(w, jd_shutdown(fds[1], SHUT_RD));
     NOTE(w, jd_send(fds[0], "x", 1, 0));
+    receive_when_shut(w, fds[1]);
     NOTE(w, jd_close(fds[1]));
     NOTE(w, jd_send(fds[0], "x", 1, 0));
     NOTE(w, jd_send(fds[0], "x", 1, 0));
@@ -198,6 +213,12 @@ static void use_udp(struct world *w)
     NOTE(w, jd_recv(c, buf, 64, 0));
     NOTE(w, jd_send(a, "yes", 3, 0));
     NOTE(w, sum(buf, jd_recv(b, buf, 64, 0)));
+    NOTE(w, jd_send(a, "last", 4, 0));
+    NOTE(w, jd_poll(b, POLLIN, JD_SEC(1)));
+    NOTE(w, jd_shutdown(b, SHUT_RD));
+    receive_when_shut(w, b);
+    NOTE(w, jd_send(a, "one more", 8, 0));
+    receive_when_shut(w, b);
     NOTE(w, jd_shutdown(b, SHUT_WR));
     NOTE(w, jd_send(b, "x", 1, 0));
     NOTE(w, jd_close(b));
