@@ -184,7 +184,7 @@ int sim_connect(struct sim *sim, struct sim_file *f, const struct sockaddr *addr
     if (sim_has_errors(sim) && sim_fault(sim, 10))
         return sim_percent(sim, 50) ? -ECONNREFUSED : -ETIMEDOUT;
     listener = sim_find(sim, &to, FILE_LISTENER);
-    if (!listener)
+    if (!listener || listener->read_shut)
         return -ECONNREFUSED;
     if (listener->backlog_count >= listener->backlog_max)
         return -EINPROGRESS; /* the port asks again */
@@ -206,7 +206,7 @@ int sim_accept(struct sim *sim, struct sim_file *f, struct sockaddr *addr, sockl
     if (f->kind != FILE_LISTENER)
         return f->kind == FILE_DATAGRAM ? -EOPNOTSUPP : -EINVAL;
     if (f->backlog_count == 0)
-        return -EAGAIN;
+        return f->read_shut ? -EINVAL : -EAGAIN;
     if (sim_has_errors(sim) && sim_fault(sim, 10))
         return sim_percent(sim, 50) ? -ECONNABORTED : -EMFILE; /* it stays in the backlog */
     link = list_pop_head(&f->backlog);

@@ -196,11 +196,11 @@ static void part_from_peer(struct sim *sim, struct sim_file *f)
         sim_file_wake(sim, peer);
 }
 
-void sim_file_free(struct sim *sim, struct sim_file *f)
+void sim_backlog_drop(struct sim *sim, struct sim_file *f)
 {
     struct list *link;
 
-    JD_ASSERT(list_is_empty(&f->waiting)); /* the reactor ended them before the close */
+    f->backlog_count = 0;
     while ((link = list_pop_head(&f->backlog))) {
         struct sim_file *pending = JD_CONTAINER_OF(link, struct sim_file, link);
 
@@ -209,6 +209,12 @@ void sim_file_free(struct sim *sim, struct sim_file *f)
         pending->peer = NULL;
         sim_file_free(sim, pending);
     }
+}
+
+void sim_file_free(struct sim *sim, struct sim_file *f)
+{
+    JD_ASSERT(list_is_empty(&f->waiting)); /* the reactor ended them before the close */
+    sim_backlog_drop(sim, f);
     part_from_peer(sim, f);
     sim_datagram_end(sim, f);
     if (list_is_linked(&f->link))

@@ -78,6 +78,7 @@ void sim_file_free(struct sim *sim, struct sim_file *f);
 void sim_file_put(struct sim *sim, struct sim_file *f, const char *from, size_t len);
 void sim_file_take(struct sim_file *f, char *to, size_t len, bool peek);
 void sim_file_break(struct sim *sim, struct sim_file *f); /* both sides of the connection */
+void sim_backlog_drop(struct sim *sim, struct sim_file *f);
 
 void *sim_alloc(struct sim *sim, size_t bytes); /* zeroed; never fails by a fault */
 size_t sim_bytes(const struct sim_transfer *t);

@@ -121,19 +121,44 @@ static int poll_stream(const struct sim_file *f)
     return f->error ? ready | POLLERR : ready;
 }
 
+static int poll_listener(const struct sim_file *f)
+{
+    int ready = f->backlog_count > 0 || f->read_shut ? POLLIN : 0;
+
+    if (f->read_shut)
+        ready |= POLLRDHUP;
+    return f->read_shut && f->write_shut ? ready | POLLHUP : ready;
+}
+
 int sim_stream_poll(const struct sim_file *f)
 {
     if (f->kind == FILE_STREAM)
         return poll_stream(f);
     if (f->kind == FILE_LISTENER)
-        return f->backlog_count > 0 ? POLLIN : 0;
+        return poll_listener(f);
     return POLLOUT | POLLHUP; /* as Linux has it for a socket that was never connected */
+}
+
+/* A unix listener serves those who have come; TCP's listens no more, and may again. */
+static int shut_listener(struct sim *sim, struct sim_file *f, int how)
+{
+    if (f->family == AF_UNIX) {
+        f->read_shut |= how != SHUT_WR;
+        f->write_shut |= how != SHUT_RD;
+    } else if (how != SHUT_WR) {
+        f->kind = FILE_SOCKET;
+        sim_backlog_drop(sim, f);
+    }
+    sim_file_wake(sim, f);
+    return 0;
 }
 
 int sim_stream_shutdown(struct sim *sim, struct sim_file *f, int how)
 {
     if (how != SHUT_RD && how != SHUT_WR && how != SHUT_RDWR)
         return -EINVAL;
+    if (f->kind == FILE_LISTENER)
+        return shut_listener(sim, f, how);
     if (f->kind != FILE_STREAM || f->broken)
         return -ENOTCONN;
     if (how != SHUT_WR)

@@ -229,6 +229,55 @@ static void use_udp(struct world *w)
     NOTE(w, jd_close(c));
 }
 
+static jd_result accept_one(void *arg)
+{
+    return jd_ok_num(jd_accept(*(int *)arg, NULL, NULL, SOCK_CLOEXEC));
+}
+
+static void use_listener(struct world *w, const char *address)
+{
+    char name[64];
+    int fd = jd_listen(address, 0, 0), caller, served;
+    jd_task *t;
+
+    NOTE(w, fd < 0);
+    NOTE(w, jd_local_address(fd, name, sizeof(name)));
+    NOTE(w, jd_shutdown(fd, SHUT_WR));
+    NOTE(w, jd_poll(fd, POLLIN | POLLRDHUP, 0));
+    caller = jd_dial(name);
+    NOTE(w, caller < 0);
+    served = jd_accept(fd, NULL, NULL, SOCK_CLOEXEC);
+    NOTE(w, served < 0);
+    NOTE(w, jd_close(served));
+    NOTE(w, jd_close(caller));
+    t = jd_spawn(accept_one, &fd);
+    NOTE(w, jd_sleep(JD_MS(1)));
+    NOTE(w, jd_shutdown(fd, SHUT_RD));
+    NOTE(w, jd_join(t).num);
+    NOTE(w, jd_accept(fd, NULL, NULL, 0));
+    NOTE(w, jd_poll(fd, POLLIN | POLLRDHUP, 0));
+    NOTE(w, jd_dial(name));
+    NOTE(w, jd_close(fd));
+}
+
+/* Somebody is in the backlog. */
+static void use_full_listener(struct world *w, const char *address)
+{
+    char name[64];
+    int fd = jd_listen(address, 0, 0), caller, served;
+
+    NOTE(w, jd_local_address(fd, name, sizeof(name)));
+    caller = jd_dial(name);
+    NOTE(w, caller < 0);
+    NOTE(w, jd_shutdown(fd, SHUT_RDWR));
+    served = jd_accept(fd, NULL, NULL, SOCK_CLOEXEC);
+    NOTE(w, served < 0 ? served : 0);
+    NOTE(w, served < 0 ? jd_recv(caller, name, 1, 0) : jd_send(served, "x", 1, 0));
+    NOTE(w, served < 0 ? 0 : jd_close(served));
+    NOTE(w, jd_close(caller));
+    NOTE(w, jd_close(fd));
+}
+
 static void use_files(struct world *w)
 {
     char buf[64];
@@ -272,6 +321,10 @@ static jd_result use_all(void *arg)
     use_stream_pair(w);
     use_datagram_pair(w);
     use_udp(w);
+    use_listener(w, "127.0.0.1:0");
+    use_listener(w, "unix:@jackdaw-like-kernel");
+    use_full_listener(w, "127.0.0.1:0");
+    use_full_listener(w, "unix:@jackdaw-like-kernel");
     use_files(w);
     return jd_ok(NULL);
 }
