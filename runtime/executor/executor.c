@@ -212,9 +212,10 @@ int executors_end(struct jd_runtime *rt, int64_t deadline)
     int error = 0;
 
     for (unsigned i = 0; i < EXECUTOR_CLASSES; i++) {
-        /* Relaxed: a wish, which carries nothing. */
-        atom_store(&rt->executors[i]->is_ending, 1, relaxed);
         pool_close(rt->executors[i], /* cancel_pending= */ true);
+        /* Only now: who hears of it and ends must not find the next in the queue. Relaxed: a wish, which
+         * carries nothing. */
+        atom_store(&rt->executors[i]->is_ending, 1, relaxed);
     }
     if (rt->sim) {
         sim_finish_jobs(); /* this thread plays them all */
