@@ -268,7 +268,7 @@ MARK_TEST(FOUND_SHUT)
     rig_submit(&rig, 0, &o);
     cr_assert_eq(shutdown(pair[0], SHUT_RD), 0);
     cr_assert_eq(rig_wait(&rig, 0, &o), 0);
-    close_pair(pair);
+    rig_pair_close(pair);
     rig_stop(&rig);
 }
 
