@@ -14,6 +14,14 @@
 #include "sched/choice.h"
 #include "task/stub.h"
 
+/* A pool that the child of a fork inherits refuses work (-ESHUTDOWN) and is never freed. */
+static void in_child_of_fork(struct forked *f)
+{
+    struct jd_executor *p = JD_CONTAINER_OF(f, struct jd_executor, forked);
+
+    atom_store(&p->is_orphan, 1, relaxed); /* Relaxed: this process has one thread. */
+}
+
 struct jd_executor *pool_new(const struct pool_config *c)
 {
     struct jd_executor *p = mem_aligned(JD_CACHE_LINE, sizeof(*p));
@@ -32,9 +40,8 @@ struct jd_executor *pool_new(const struct pool_config *c)
     spin_init(&p->lock);
     list_init(&p->living);
     list_init(&p->gone);
-    list_init(&p->next_pool);
     spin_init(&p->stats_lock);
-    if (pool_register(p)) {
+    if (forked_watch(&p->forked, in_child_of_fork)) {
         mem_free_aligned(p, JD_CACHE_LINE, sizeof(*p));
         return NULL;
     }
@@ -106,7 +113,7 @@ static void pool_let_go(struct jd_executor *p)
     /* [POOL-1] Acq_rel, pairs with itself: what each holder did is before the end. */
     if (atom_fetch_sub(&p->refs, 1, acq_rel) > 1)
         return;
-    pool_unregister(p);
+    forked_unwatch(&p->forked);
     reap_all(p);
     JD_ASSERT(list_is_empty(&p->living));
     JD_ASSERT(list_is_empty(&p->roster.jobs));

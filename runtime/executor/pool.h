@@ -25,6 +25,7 @@
 #include <jackdaw/executor.h>
 #include <jackdaw/sync.h>
 
+#include "base/forked.h"
 #include "base/histogram.h"
 #include "executor/roster.h"
 
@@ -67,7 +68,7 @@ struct jd_executor {
     char name[POOL_NAME_BYTES];    /* constant */
     struct runtime_stub *stub;     /* constant; a reference: of futures made off the workers */
     jd_sem ended;                  /* I3 */
-    struct list next_pool;         /* all pools of the process; fork.c */
+    struct forked forked;
 
     struct spin lock;
     struct list living, gone; /* I2; guarded by lock */
@@ -119,9 +120,5 @@ struct jd_executor *thread_pool(void);
 void thread_sim_make(struct pool_thread *t);
 void thread_sim_ring(struct pool_thread *t);
 void thread_run(struct pool_thread *t, struct job *job, int64_t now);
-
-/* fork.c: between these two it is told of a fork. 0, -ENOMEM. */
-int pool_register(struct jd_executor *p);
-void pool_unregister(struct jd_executor *p);
 
 #endif /* EXECUTOR_POOL_H */

@@ -22,6 +22,7 @@
 
 #include <jackdaw/jackdaw.h>
 
+#include "base/forked.h"
 #include "base/rng.h"
 #include "fiber/overflow.h"
 #include "fiber/stack.h"
@@ -202,7 +203,7 @@ struct jd_runtime {
     struct sim *sim;       /* plays the workers in place of threads; else NULL */
     JD_ATOMIC(struct attachment *) attachments; /* what other libraries keep here: api/attach.c */
     struct jd_executor *executors[EXECUTOR_CLASSES]; /* by JD_EXECUTOR_*; constant */
-    struct jd_runtime *next_runtime;                 /* list for fork(), guarded by its lock */
+    struct forked forked;
 };
 
 /* Some worker of a runtime is this thread's, and it runs a task. */
