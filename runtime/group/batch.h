@@ -296,6 +296,8 @@ int batch_settle_one(struct batch *b);
 void batch_discard(const struct batch *b, const struct batch_slot *slot);
 /* An item that does not reach the sink; frees the slot. */
 void batch_abandon(struct batch *b, struct batch_slot *slot);
+/* The same for one that waits for something. */
+void batch_abandon_unflown(struct batch *b, struct batch_slot *slot);
 /* The same for one off the ready list, in whatever state. */
 void batch_abandon_ready(struct batch *b, struct batch_slot *slot);
 

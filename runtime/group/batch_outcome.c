@@ -171,19 +171,28 @@ int batch_settle_one(struct batch *b)
     return slot ? end_item(b, slot) : 0;
 }
 
+/* Whatever an attempt before has come to, it is not what ends the item. */
+void batch_abandon_unflown(struct batch *b, struct batch_slot *slot)
+{
+    if (slot->has_own_permit)
+        batch_own_permit_put(slot);
+    slot->result = jd_err(-ECANCELED);
+    slot->clock = JD_CLOCK_NONE;
+    slot->has_flown = false;
+    batch_abandon(b, slot);
+}
+
 void batch_abandon_ready(struct batch *b, struct batch_slot *slot)
 {
     if (slot->state == BATCH_POKE)
         return;
     if (slot->state == BATCH_WAITING) {
         batch_own_permit_granted(b, slot);
-        batch_own_permit_put(slot);
-        slot->result = jd_err(-ECANCELED);
-        slot->has_flown = false;
-    } else {
-        count_attempt(b, slot);
-        slot = come_back(b, slot);
+        batch_abandon_unflown(b, slot);
+        return;
     }
+    count_attempt(b, slot);
+    slot = come_back(b, slot);
     if (!slot)
         return;
     if (slot->has_place)

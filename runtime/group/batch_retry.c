@@ -191,15 +191,6 @@ struct batch_slot *batch_startable_pop(struct batch *b)
     return slot;
 }
 
-static void abandon_unflown(struct batch *b, struct batch_slot *slot)
-{
-    if (slot->has_own_permit)
-        batch_own_permit_put(slot);
-    slot->result = jd_err(-ECANCELED);
-    slot->has_flown = false;
-    batch_abandon(b, slot);
-}
-
 /* Granted ones come with the done slots. */
 static void abandon_waiting(struct batch *b)
 {
@@ -210,14 +201,14 @@ static void abandon_waiting(struct batch *b)
 
         timer_stop(b, slot);
         if (batch_own_permit_give_up(b, slot))
-            abandon_unflown(b, slot);
+            batch_abandon_unflown(b, slot);
     }
 }
 
 void batch_abandon_parked(struct batch *b)
 {
     while (!list_is_empty(&b->startable)) /* bounded by the slots, as below */
-        abandon_unflown(b, batch_startable_pop(b));
+        batch_abandon_unflown(b, batch_startable_pop(b));
     abandon_waiting(b);
     while (b->timers.count > 0) {
         struct batch_slot *slot = slot_of_timer(b->timers.nodes[0]);
@@ -226,6 +217,6 @@ void batch_abandon_parked(struct batch *b)
         if (slot->state == BATCH_FLYING)
             continue; /* it comes back */
         wake(b, slot);
-        abandon_unflown(b, slot);
+        batch_abandon_unflown(b, slot);
     }
 }

@@ -9,6 +9,7 @@
  * I1  Each pulled item ends exactly once, in the consumer, and no attempt of it runs then.
  * I2  Tokens are conserved: each comes out of exactly one of sink, abandon and discard.
  * I3  The attempts of an item are numbered 0, 1, ...
+ * I4  A clock is named only with what it ends in: -ETIMEDOUT, or, of the whole batch, -ECANCELED.
  */
 #include "jd_test.h"
 
@@ -109,6 +110,8 @@ static void play_end(struct play *p, struct actor *a, jd_result r)
     play_take(p, a, r);
     cr_assert_eq(a->ended++, 0);
     cr_assert_eq(atomic_load(&a->running), 0);
+    if (jd_batch_clock() != JD_CLOCK_NONE)
+        cr_assert_eq(r.error, jd_batch_clock() == JD_CLOCK_TOTAL ? -ECANCELED : -ETIMEDOUT);
     a->end = r;
     a->ended_at = jd_now();
     if (p->on_end)
