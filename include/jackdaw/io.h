@@ -61,7 +61,7 @@ JD_API JD_SUSPENDS ssize_t jd_write(int fd, const void *buf, size_t len);
  * @param fd     Socket.
  * @param buf    Destination; lent until this returns.
  * @param len    Bytes.
- * @param flags  As recv(2); with MSG_DONTWAIT it does not suspend.
+ * @param flags  As recv(2); with MSG_DONTWAIT or MSG_ERRQUEUE it does not suspend.
  *
  * @retval >0  Bytes received.
  * @retval 0   The peer has shut down, or an empty datagram; or this side was shut for reading,

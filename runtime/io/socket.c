@@ -37,7 +37,7 @@ ssize_t jd_recv(int fd, void *buf, size_t len, int flags)
         return -EINVAL;
     if (fd < 0)
         return -EBADF;
-    if (flags & MSG_DONTWAIT)
+    if (flags & (MSG_DONTWAIT | MSG_ERRQUEUE)) /* nor does recv(2) wait for an error */
         return sys_recv(fd, buf, len, flags);
 
     struct op_wait w = {

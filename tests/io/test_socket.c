@@ -421,6 +421,33 @@ Test(socket, accept_on_what_does_not_listen_is_an_error)
     on_each_port(accept_nothing_body);
 }
 
+/* Data are there; of the errors there is none, and nobody waits for one. */
+static jd_result error_queue_body(void *arg)
+{
+    struct sockaddr_in name = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t len = sizeof(name);
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    char byte;
+
+    (void)arg;
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(bind(fd, (struct sockaddr *)&name, len), 0);
+    cr_assert_eq(getsockname(fd, (struct sockaddr *)&name, &len), 0);
+    cr_assert_eq(jd_connect(fd, (struct sockaddr *)&name, len), 0);
+    for (int i = 0; i < 2; i++) {
+        cr_assert_eq(jd_recv(fd, &byte, 1, MSG_ERRQUEUE), -EAGAIN, "%d datagrams", i);
+        cr_assert_eq(jd_send(fd, "x", 1, 0), 1);
+    }
+    cr_assert_eq(jd_recv(fd, &byte, 1, 0), 1);
+    cr_assert_eq(jd_close(fd), 0);
+    return jd_ok(NULL);
+}
+
+Test(socket, the_error_queue_is_not_waited_for, .timeout = 10)
+{
+    on_each_port(error_queue_body);
+}
+
 Test(socket, outside_a_task_every_call_says_so)
 {
     struct sockaddr_storage addr = { 0 };
