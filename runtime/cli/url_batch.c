@@ -423,9 +423,6 @@ static int tell(const struct run *run, struct summary *s, int error)
     s->error = s->interrupted && error == -ECANCELED ? 0 : error;
     s->unreadable = run->source.unreadable;
     s->count = run->next_number;
-    if (error == -ENOSYS)
-        fputs("jackdaw batch: an option is not carried out by this version of libjackdaw\n",
-              stderr);
     if (run->options->json)
         summary_print_json(s, to);
     else
