@@ -10,6 +10,8 @@ void run_seeds_at(jd_fn fn, void *arg, uint64_t n, unsigned fault_percent, unsig
 {
     jd_sim_options o = JD_SIM_OPTIONS_INIT;
 
+    if (jd_test_quick() && !jd_test_is_plain())
+        n = (n + 3) / 4;
     o.fault_percent = fault_percent;
     o.flags = flags;
     for (uint64_t seed = seeds_begin(n, file, line); seeds_more(seed); seed = seeds_next(seed)) {

@@ -3,7 +3,8 @@
 #define SUPPORT_RUN_SEEDS_H
 
 /*
- * A scenario for many seeds (seeds.h): each run ends well, and no descriptor and no handle is left.
+ * A scenario for n seeds (seeds.h), a quarter of them under a tool when quick: each run ends well, and no
+ * descriptor and no handle is left.
  * The scenario returns the line of the first CHECK() that does not hold. Most say JD_SIM_NO_ENOMEM: what
  * fails for memory is what a sweep (sweep.h) is for.
  */

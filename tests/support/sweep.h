@@ -18,7 +18,8 @@ struct sweep {
     void (*before)(void *arg); /* makes the state that fn uses; may be NULL */
     /* Looks at it afterwards. where: the checkpoint of the cancel, 0 for none. */
     void (*after)(void *arg, jd_result r, unsigned where);
-    unsigned seeds; /* for each checkpoint; 0 = 3; a third of them when quick */
+    /* For each checkpoint; 0 = 3. When quick a third of them; under a tool then each fifth checkpoint. */
+    unsigned seeds;
     unsigned fault_percent;
 };
 
