@@ -22,6 +22,7 @@
 
 #include "footprint.h"
 #include "jd_test.h"
+#include "refused.h"
 
 #define SWITCHES_MAX 2
 #define WARM_UP_RUNS 5
@@ -166,8 +167,7 @@ static jd_runtime *runtime_on(unsigned reactor, unsigned workers)
     cfg.reactor = reactor;
     cfg.flags = JD_NO_ENV;
     err = jd_runtime_new(&cfg, &rt);
-    if (err == -ENOSYS || err == -EPERM)
-        jd_test_skip("no io_uring here");
+    skip_if_refused(cfg.reactor, err);
     cr_assert_eq(err, 0);
     return rt;
 }
@@ -250,8 +250,7 @@ static void run_once(unsigned reactor)
     cfg.reactor = reactor;
     cfg.flags = JD_NO_ENV;
     result = jd_run(some_of_everything, NULL, &cfg);
-    if (result.error == -ENOSYS || result.error == -EPERM)
-        jd_test_skip("no io_uring here");
+    skip_if_refused(cfg.reactor, result.error);
     cr_assert_eq(result.error, 0);
 }
 

@@ -19,6 +19,7 @@
 #include "base/fault.h"
 #include "filter.h"
 #include "jd_test.h"
+#include "refused.h"
 
 #define EARLY 3    /* clients that wait before the server runs */
 #define REFUSALS 4 /* in a row: the back-off is 10, 20, 40 and 80 ms */
@@ -105,8 +106,7 @@ static void run_on(unsigned reactor, unsigned workers)
     cfg.reactor = reactor;
     cfg.workers = workers;
     err = jd_run(shortage, NULL, &cfg).error;
-    if (reactor == JD_REACTOR_URING && (err == -ENOSYS || err == -EPERM))
-        jd_test_skip("no io_uring here");
+    skip_if_refused(cfg.reactor, err);
     cr_assert_eq(err, 0, "%s", jd_strerror(err));
 }
 

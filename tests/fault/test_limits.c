@@ -21,6 +21,7 @@
 #include "filter.h"
 #include "footprint.h"
 #include "jd_test.h"
+#include "refused.h"
 
 static void plain_builds_only(void)
 {
@@ -189,8 +190,7 @@ static int64_t serve_while_burning(void)
     pinned.flags = JD_TASK_PINNED;
     cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
     err = jd_runtime_new(&cfg, &rt);
-    if (err == -ENOSYS || err == -EPERM)
-        jd_test_skip("no io_uring here");
+    skip_if_refused(cfg.reactor, err);
     cr_assert_eq(err, 0);
     cr_assert_eq(jd_runtime_start(rt), 0);
     for (int i = 0; i < 3; i++) {
@@ -388,8 +388,7 @@ static void reuse(unsigned reactor)
     cfg.reactor = reactor;
     cfg.flags = JD_NO_ENV;
     err = jd_run(reuse_number, NULL, &cfg).error;
-    if (err == -ENOSYS || err == -EPERM)
-        jd_test_skip("no io_uring here");
+    skip_if_refused(cfg.reactor, err);
     cr_assert_eq(err, 0);
 }
 

@@ -23,6 +23,7 @@
 #include "filter.h"
 #include "footprint.h"
 #include "jd_test.h"
+#include "refused.h"
 
 #define CROWD 200
 #define ROUNDS 5
@@ -218,8 +219,7 @@ static void run_shortages(unsigned reactor)
     cfg.reactor = reactor;
     cfg.workers = 2;
     r = jd_run(shortages, NULL, &cfg); /* its end asserts that no stack is missing */
-    if (r.error == -ENOSYS || r.error == -EPERM)
-        jd_test_skip("no io_uring here");
+    skip_if_refused(cfg.reactor, r.error);
     cr_assert_eq(r.error, 0, "%s", jd_strerror(r.error));
     cr_assert_lt(footprint_mapped_bytes() - before, 512L << 20,
                  "a region of stacks is still mapped");

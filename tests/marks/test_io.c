@@ -10,6 +10,7 @@
 #include "base/fault.h"
 #include "jd_test.h"
 #include "marks.h"
+#include "refused.h"
 
 struct meeting {
     int fds[2];
@@ -123,7 +124,6 @@ MARK_TEST(ACCEPT_BACKED_OFF)
     fault_arm(FAULT_NFILE, 0, 1);
     r = jd_run(ask_once, NULL, &cfg);
     fault_arm(FAULT_NFILE, 0, 0);
-    if (r.error == -ENOSYS || r.error == -EPERM)
-        jd_test_skip("no io_uring here");
+    skip_if_refused(cfg.reactor, r.error);
     cr_assert_eq(r.error, 0);
 }

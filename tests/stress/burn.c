@@ -28,6 +28,7 @@
 #include <jackdaw/jackdaw.h>
 
 #include "jd_test.h"
+#include "refused.h"
 #include "run_delay.h"
 
 #define POKE_NS JD_MS(30)
@@ -358,8 +359,7 @@ static void serve_in_time(int which, unsigned reactor)
     cfg.reactor = reactor;
     cfg.flags = JD_NO_ENV;
     err = jd_runtime_new(&cfg, &rt);
-    if (err == -ENOSYS || err == -EPERM)
-        jd_test_skip("no io_uring here");
+    skip_if_refused(cfg.reactor, err);
     cr_assert_eq(err, 0);
     cr_assert_eq(jd_runtime_start(rt), 0);
     for (int i = 0; i < TRIES && best >= BOUND_NS; i++) {

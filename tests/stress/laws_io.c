@@ -21,6 +21,7 @@
 #include "footprint.h"
 #include "jd_test.h"
 #include "laws.h"
+#include "refused.h"
 
 /* --- Bytes -------------------------------------------------------------------------------------- */
 
@@ -306,8 +307,7 @@ static void check(jd_fn law, unsigned reactor, unsigned workers)
     cfg.reactor = reactor;
     cfg.flags = JD_NO_ENV;
     r = jd_run(law, NULL, &cfg);
-    if (r.error == -ENOSYS || r.error == -EPERM)
-        jd_test_skip("no io_uring here");
+    skip_if_refused(cfg.reactor, r.error);
     cr_assert_eq(r.error, 0, "%d", r.error);
 }
 

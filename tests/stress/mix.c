@@ -26,6 +26,7 @@
 #include <jackdaw/jackdaw.h>
 
 #include "jd_test.h"
+#include "refused.h"
 
 #define CHILDREN_MAX 6
 #define DEPTH_MAX 3
@@ -421,8 +422,7 @@ static void mix(unsigned reactor, unsigned workers, unsigned flags)
     cfg.reactor = reactor;
     cfg.flags = JD_NO_ENV | flags;
     r = jd_run(main_task, NULL, &cfg);
-    if (r.error == -ENOSYS || r.error == -EPERM)
-        jd_test_skip("no io_uring here");
+    skip_if_refused(cfg.reactor, r.error);
     cr_assert_eq(r.error, 0);
     cr_assert_eq(world.entered, world.spawned);
     cr_assert_eq(world.ended, world.spawned);
