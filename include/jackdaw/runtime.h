@@ -69,8 +69,8 @@ typedef struct jd_config {
  *          and jd_runtime_start() fail with.
  *
  * @suspends No: blocks the thread, which serves as worker 0.  @threads Plain threads.  @cancel No.
- * @memory   Everything is freed when it returns, unless -ETIMEDOUT.  @cost A thread per worker.
- * @since    0.1
+ * @memory   Everything is freed when it returns, unless -ETIMEDOUT.
+ * @cost     As jd_runtime_new(), and a thread per worker.  @since 0.1
  */
 JD_API jd_result jd_run(jd_fn fn, void *arg, const jd_config *cfg);
 
@@ -88,7 +88,9 @@ JD_API jd_result jd_run(jd_fn fn, void *arg, const jd_config *cfg);
  * @retval -ENOSYS  The reactor asked for is not there (-EPERM: not allowed).
  *
  * @suspends No.  @threads Any.  @cancel No.
- * @memory   The runtime.  @cost Some system calls per worker.  @since 0.1
+ * @memory   The runtime.
+ * @cost     Some system calls per worker. The first runtime of a process that has other threads already: some
+ *           20 ms more, which the kernel takes to register it for membarrier(2).  @since 0.1
  */
 JD_API int jd_runtime_new(const jd_config *cfg, jd_runtime **ret);
 
